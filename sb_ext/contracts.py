@@ -77,9 +77,7 @@ def check_batch(batch):
             f"received {list(sources.shape)}"
         )
     if sources is not None and speakers is not None and speakers.shape != sources.shape[:2]:
-        raise ValueError(
-            f"MixtureBatch.speakers: expected {list(sources.shape[:2])}, received {list(speakers.shape)}"
-        )
+        raise ValueError(f"MixtureBatch.speakers: expected {list(sources.shape[:2])}, received {list(speakers.shape)}")
     if batch.lengths.shape != (size,) or int(batch.lengths.max()) > samples:
         raise ValueError(
             f"MixtureBatch.lengths: expected [{size}] values of at most {samples} samples, "

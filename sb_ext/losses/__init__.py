@@ -1,1 +1,5 @@
+"""What an estimate costs beside a target."""
 
+from sb_ext.losses.pairwise import NegSISDR, NegSNR, pairwise_neg_sisdr, pairwise_neg_snr
+
+__all__ = ["NegSISDR", "NegSNR", "pairwise_neg_sisdr", "pairwise_neg_snr"]

@@ -1,1 +1,9 @@
+"""Training methods: each asks a separator for estimates and says what they cost."""
 
+from sb_ext.objectives.mixcycle import MixCycle
+from sb_ext.objectives.mixit import MixIT
+from sb_ext.objectives.mixpit import MixPIT
+from sb_ext.objectives.pit import PIT
+from sb_ext.objectives.pit_dm import PITDynamicMixing
+
+__all__ = ["PIT", "MixCycle", "MixIT", "MixPIT", "PITDynamicMixing"]

@@ -1,1 +1,6 @@
+"""Models that turn mixtures into source estimates."""
 
+from sb_ext.separators.ideal import IdealRatioMask
+from sb_ext.separators.masking import SpectralMasking
+
+__all__ = ["IdealRatioMask", "SpectralMasking"]

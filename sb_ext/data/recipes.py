@@ -1,0 +1,114 @@
+"""From a recipe's data options to mixture stores: what stands between every ``train.py`` and its data."""
+
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+
+from speechbrain.utils.distributed import if_main_process, run_on_main
+
+from sb_ext.data.building import build_once
+from sb_ext.data.embedded import embedded_librimix
+from sb_ext.data.librimix import stores
+from sb_ext.data.metadata import make_metadata
+from sb_ext.data.speech_folder import find_splits
+from sb_ext.data.store import random_subset
+
+logger = logging.getLogger(__name__)
+
+SPLITS = {"train-100": "train-clean-100", "train-360": "train-clean-360", "dev": "dev-clean", "test": "test-clean"}
+
+
+def corpora_folder(folder=None):
+    """Where corpora are made and data is packed: the folder given, ``$SB_EXT_CORPORA``, or ``~/.cache/sb_ext``."""
+    return Path(folder or os.environ.get("SB_EXT_CORPORA") or Path.home() / ".cache" / "sb_ext").expanduser()
+
+
+def prepare_librimix(hparams):
+    """The mixture stores of a LibriMix recipe.
+
+    Arguments
+    ---------
+    hparams : dict
+        ``data_folder``; or ``librispeech_folder`` with ``metadata_folder`` and ``noise_folder``; or none of them, for
+        the embedded ``corpus``. Also ``corpora_folder``, ``num_speakers``, ``mixture_type``, ``mode``,
+        ``sample_rate``, ``train_split``, ``train_fraction``, ``num_train_mixtures``, ``pack`` and ``seed``.
+
+    Returns
+    -------
+    dict
+        ``train``, ``valid`` and ``test`` to a MixtureStore, and ``description``: what the data is, for tables.
+    """
+    cache = corpora_folder(hparams["corpora_folder"])
+    settings = {key: hparams[key] for key in ("num_speakers", "sample_rate", "mode", "mixture_type")}
+    folders = {key: hparams[key] for key in ("data_folder", "librispeech_folder", "metadata_folder", "noise_folder")}
+    train_split, description = hparams["train_split"], f"LibriMix in {folders['data_folder']}"
+    if not folders["data_folder"] and not folders["librispeech_folder"]:
+        folders |= _embedded(hparams, cache)
+        train_split, description = "train-100", f"embedded corpus {hparams['corpus']!r} (synthetic speech)"
+    elif folders["librispeech_folder"]:
+        description = f"mixtures of {Path(folders['librispeech_folder']).name}, made on the fly"
+        if not folders["metadata_folder"]:
+            train_split = _train_split_of(folders["librispeech_folder"], train_split)
+            folders["metadata_folder"] = _own_metadata(hparams, cache, train_split)
+    # One pack for each place that data comes from, so that two corpora do not take turns.
+    pack_folder = cache / "packed" / _digest({key: str(folder) for key, folder in folders.items()})
+    made = _on_main_first(
+        lambda: stores(
+            **folders, **settings, train_split=train_split, pack_folder=pack_folder if hparams["pack"] else None
+        )
+    )
+    made["train"] = random_subset(made["train"], hparams["train_fraction"], hparams["seed"])
+    return {**made, "description": f"{description}, {hparams['num_speakers']} speakers, {hparams['mixture_type']}"}
+
+
+def _on_main_first(make):
+    """``make()`` on the main process, then, with everything on disk, on the others."""
+    made = []
+    run_on_main(lambda: made.append(make()))
+    return made[0] if if_main_process() else make()
+
+
+def _digest(settings):
+    return hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _embedded(hparams, cache):
+    folder = cache / f"embedded_{hparams['corpus']}"
+    made = _on_main_first(lambda: embedded_librimix(folder, hparams["num_speakers"], hparams["corpus"]))
+    if hparams["mixture_type"] == "mix_clean":
+        made = {**made, "noise_folder": None}
+    return made
+
+
+def _train_split_of(folder, wanted):
+    """The split to train on in one's own folder: the one asked for, or the only one that is there."""
+    found = [name for name in find_splits(Path(folder)) if name.startswith("train")]
+    if SPLITS.get(wanted, wanted) in found:
+        return wanted
+    if len(found) != 1:
+        raise ValueError(
+            f"train_split: {folder} has no {wanted!r} ({SPLITS.get(wanted, wanted)}); set --train_split to one of {found}"
+        )
+    logger.info("train_split: %s has no %s, training on %s", folder, wanted, found[0])
+    return next((short for short, name in SPLITS.items() if name == found[0]), found[0])
+
+
+def _own_metadata(hparams, cache, train_split):
+    """Metadata for a folder that came without: made once for each folder and set of numbers."""
+    source = Path(hparams["librispeech_folder"]).resolve()
+    counts = {} if hparams["num_train_mixtures"] is None else {SPLITS[train_split]: hparams["num_train_mixtures"]}
+    counts |= dict.fromkeys(("dev-clean", "test-clean"), hparams["num_test_mixtures"])
+    settings = {"source": str(source), "num_speakers": hparams["num_speakers"], "num_mixtures": counts}
+    settings["noise_folder"] = hparams["noise_folder"]
+    folder = cache / "metadata" / f"{source.name}_{hparams['num_speakers']}speakers_{_digest(settings)}"
+
+    def build(partial):
+        splits = [SPLITS[train_split], "dev-clean", "test-clean"]
+        make_metadata(source, partial, hparams["num_speakers"], hparams["noise_folder"], splits, counts)
+
+    _on_main_first(lambda: build_once(folder, settings, build))
+    return folder
+
+

@@ -1,0 +1,106 @@
+"""What can be measured beside SI-SNR improvement: hooks that a recipe lists under ``evaluations``."""
+
+import os
+
+from sb_ext.assignment import mixing_matrices
+from sb_ext.evaluation.averages import Averages
+from sb_ext.evaluation.metrics import MetricTable
+from sb_ext.losses import NegSISDR
+
+
+class Evaluation:
+    """A measurement at validation, at test, or both.
+
+    Arguments
+    ---------
+    stages : list of str
+        VALID, TEST or both.
+    every : int
+        At validation, only in every so manieth epoch.
+    """
+
+    def __init__(self, stages=("TEST",), every=1):
+        unknown = set(stages) - {"VALID", "TEST"}
+        if unknown:
+            raise ValueError(f"stages: expected VALID or TEST, received {sorted(unknown)}")
+        self.stages, self.every = tuple(stages), every
+
+    def wanted(self, stage, epoch):
+        """Whether to measure in this stage and epoch."""
+        return stage in self.stages and (epoch is None or epoch % self.every == 0)
+
+    def start(self, stage):
+        """Forget the last stage."""
+
+    def update(self, batch, estimates, ordered):
+        """Take a batch, its estimates ``[B, E, T]`` and, with references, those in the sources' order ``[B, C, T]``."""
+
+    def finish(self, separate, stage):
+        """Figures by name; ``separate`` turns mixtures ``[B, T]`` into estimates ``[B, C, T]``."""
+        return {}
+
+
+class Metrics(Evaluation):
+    """SI-SNR, SDR, STOI and PESQ with their improvements, one row a mixture, into ``test_metrics.csv``.
+
+    Arguments
+    ---------
+    folder : str
+        The experiment's output folder.
+    sample_rate : int
+    metrics : list of str
+    workers : int or None
+        Processes for the slow ones.
+    """
+
+    def __init__(self, folder, sample_rate, metrics=("si_snr", "sdr", "stoi", "pesq"), workers=None):
+        super().__init__(("TEST",))
+        self.folder, self.sample_rate, self.metrics, self.workers = folder, sample_rate, tuple(metrics), workers
+
+    def start(self, stage):
+        """Begin a table."""
+        self.table = MetricTable(self.metrics, self.sample_rate, self.workers)
+
+    def update(self, batch, estimates, ordered):
+        """Measure a batch; recordings without references are passed over."""
+        if ordered is not None:
+            self.table.update(batch.ids, batch.mixture, ordered, batch.sources, batch.lengths)
+
+    def finish(self, separate, stage):
+        """Write the table, give its summary under ``metrics``."""
+        if not len(self.table):
+            return {}
+        self.table.write_csv(os.path.join(self.folder, "test_metrics.csv"))
+        return {"metrics": self.table.summary()}
+
+
+class MixITOracle(Evaluation):
+    """MixIT's oracle evaluation: the outputs are summed to the sources by the best mixing matrix (Zhang et al. 2021).
+
+    Gives ``si_snri_oracle`` in dB beside the plain figure, which takes the best C of the E outputs.
+    """
+
+    def __init__(self, stages=("VALID", "TEST"), every=1):
+        super().__init__(stages, every)
+
+    def start(self, stage):
+        """Begin a mean."""
+        self.averages = Averages()
+
+    def update(self, batch, estimates, ordered):
+        """Choose each item's mixing matrix against its sources."""
+        if batch.sources is None:
+            return
+        loss = NegSISDR()
+        ways = mixing_matrices(batch.sources.shape[1], estimates.shape[1]).to(estimates.device)
+        for row, length in enumerate(batch.lengths.tolist()):
+            estimate = estimates[row : row + 1, :, :length].float()
+            sources = batch.sources[row : row + 1, :, :length]
+            best = loss.mixed_scores(estimate, sources, ways).mean(-1).argmin(-1)
+            before = loss(batch.mixture[row, :length].expand_as(sources), sources).mean()
+            after = loss(ways[best] @ estimate, sources).mean()
+            self.averages.add("si_snri_oracle", float(before - after))
+
+    def finish(self, separate, stage):
+        """The mean."""
+        return self.averages.means()

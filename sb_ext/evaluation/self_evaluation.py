@@ -1,0 +1,237 @@
+"""Self-evaluation: an SI-SNR improvement without references (MixCycle, section IV-B), and what keeps it honest.
+
+The model's own estimates are remixed to new mixtures, whose parts are therefore known, and the model is measured on
+those. A separator whose split belongs to the output instead of the speaker scores high as well: one that cuts the
+band in two, say, finds its low bands and high bands again in every remixed pair. See plausibility.py for the figures
+that tell.
+"""
+
+import csv
+import io
+import json
+import os
+
+import numpy as np
+import torch
+
+from sb_ext.assignment import best_permutation, reorder
+from sb_ext.atomic import write_text
+from sb_ext.evaluation.hooks import Evaluation
+from sb_ext.evaluation.plausibility import judge
+from sb_ext.losses import NegSISDR
+from sb_ext.mixing import RandomIndexPairing
+
+# A part this far below its new mixture counts as silent: its SI-SNR says nothing.
+SILENCE_DB = -40.0
+
+
+class SelfEvaluation(Evaluation):
+    """SI-SNR improvement of a separator on remixtures of its own estimates.
+
+    Arguments
+    ---------
+    repeats : int
+        How often the whole set is remixed: 100 in the paper, 20 for validation on REAL-M.
+    segment : int
+        Samples of each remixed piece; shorter recordings are padded.
+    folder : str, optional
+        Where to write ``self_evaluation.json`` and ``self_evaluation.csv`` at test.
+    batch_size : int
+        Recordings that are remixed with one another, and separated at once.
+    seed : int
+    stages : list of str
+        VALID, TEST or both.
+    every : int
+        At validation, only in every so manieth epoch.
+
+    Example
+    -------
+    >>> recordings = {name: torch.randn(2, 4000) for name in "abcd"}
+    >>> halves = lambda mixture: torch.stack([mixture, mixture], 1) / 2
+    >>> result = SelfEvaluation(repeats=2, segment=2000).evaluate(halves, {k: v.sum(0) for k, v in recordings.items()})
+    >>> abs(result.summary["si_snri"]["mean"]) < 1e-3
+    True
+    """
+
+    def __init__(self, repeats=100, segment=24000, folder=None, batch_size=64, seed=0, stages=("TEST",), every=1):
+        super().__init__(stages, every)
+        if repeats < 1 or batch_size < 2 or segment < 1:
+            raise ValueError(
+                "SelfEvaluation: expected repeats >= 1, batch_size >= 2 and segment >= 1, "
+                f"received {repeats}, {batch_size} and {segment}"
+            )
+        self.repeats, self.segment, self.folder = repeats, int(segment), folder
+        self.batch_size, self.seed = batch_size, seed
+
+    def start(self, stage):
+        """Forget the recordings of the last stage."""
+        self.names, self.estimates, self.truth = [], [], []
+
+    def update(self, batch, estimates, ordered):
+        """Keep the estimates of a batch, and how good they are where references are known."""
+        for row, (name, length) in enumerate(zip(batch.ids, batch.lengths.tolist(), strict=True)):
+            self.names.append(name)
+            self.estimates.append(estimates[row, :, :length].detach().to("cpu", torch.float32))
+            if ordered is not None:
+                sources = batch.sources[row, :, :length]
+                loss = NegSISDR()
+                before = loss(batch.mixture[row, :length].expand_as(sources), sources)
+                self.truth.append(float((before - loss(ordered[row, :, :length], sources)).mean()))
+
+    def finish(self, separate, stage):
+        """Remix, separate, measure; figures for the curve, and the files at test."""
+        if len(self.names) < self.estimates[0].shape[0]:
+            return {}
+        result = self._remix(separate)
+        if stage == "TEST" and self.folder is not None:
+            result.write(self.folder)
+        return result.figures()
+
+    def evaluate(self, separate, recordings):
+        """Self-evaluate on recordings at hand.
+
+        Arguments
+        ---------
+        separate : callable
+            ``[B, T]`` to ``[B, C, T]``.
+        recordings : dict
+            Name to ``[T]``.
+
+        Returns
+        -------
+        SelfEvaluationResult
+        """
+        self.start("TEST")
+        for name, wave in recordings.items():
+            self.names.append(name)
+            self.estimates.append(separate(wave.unsqueeze(0))[0].detach().to("cpu", torch.float32))
+        return self._remix(separate)
+
+    def _remix(self, separate):
+        parts = []
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(self.seed)
+            for _ in range(self.repeats):
+                for items in self._batches():
+                    parts.append(self._measure(separate, items))
+        columns = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
+        return SelfEvaluationResult(self.names, self.truth, self.repeats, *columns)
+
+    def _batches(self):
+        """All recordings in random order, in batches of nearly equal size, none smaller than the outputs need."""
+        order = torch.randperm(len(self.names))
+        count = max(1, min(-(-len(order) // self.batch_size), len(order) // self.estimates[0].shape[0]))
+        return [part.tolist() for part in order.tensor_split(count)]
+
+    def _crop(self, estimate):
+        length = estimate.shape[-1]
+        if length <= self.segment:
+            return torch.nn.functional.pad(estimate, (0, self.segment - length))
+        start = int(torch.randint(length - self.segment + 1, ()))
+        return estimate[:, start : start + self.segment]
+
+    def _measure(self, separate, items):
+        """One remixing of a batch: improvement, audible, same index and donor of every part, each ``[B * C]``."""
+        crops = torch.stack([self._crop(self.estimates[item]) for item in items])
+        donor, index = RandomIndexPairing().draw(*crops.shape[:2])
+        targets = crops[donor, index]
+        mixture = targets.sum(1)
+        estimates = separate(mixture).to("cpu", torch.float32)
+        loss = NegSISDR()
+        estimates = reorder(estimates, best_permutation(loss.scores(estimates, targets)))
+        improvement = loss(mixture.unsqueeze(1).expand_as(targets), targets) - loss(estimates, targets)
+        floor = 10 ** (SILENCE_DB / 10) * mixture.square().sum(-1, keepdim=True)
+        audible = (targets.square().sum(-1) > floor) & (mixture.square().sum(-1, keepdim=True) > 0)
+        same = (index == index[:, :1]).all(-1, keepdim=True).expand_as(index)
+        names = torch.tensor(items)[donor]
+        return improvement.flatten(), audible.flatten(), same.flatten(), names.flatten()
+
+
+class SelfEvaluationResult:
+    """Every measured part of every remixture, and what follows from them.
+
+    Arguments
+    ---------
+    names : list of str
+        The recordings.
+    truth : list of float
+        Their true SI-SNR improvements in dB; empty without references.
+    repeats : int
+    improvement, audible, same, donor : np.ndarray
+        ``[P]``: dB, whether the part could be measured, whether its new mixture holds one output index only, and the
+        number of the recording that it came from.
+    """
+
+    def __init__(self, names, truth, repeats, improvement, audible, same, donor):
+        self.names, self.truth = names, truth
+        self.improvement, self.audible, self.same, self.donor = improvement, audible, same, donor
+        self.summary = self._summary(repeats)
+
+    def mean_of(self, chosen):
+        """Mean improvement of the audible parts among ``chosen [P]``, in dB; NaN for none."""
+        chosen = chosen & self.audible
+        return float(self.improvement[chosen].mean()) if chosen.any() else float("nan")
+
+    def per_recording(self, chosen):
+        """``[N]``: mean improvement by recording, in dB; NaN where nothing of it was measured."""
+        chosen = chosen & self.audible
+        sums = np.bincount(self.donor[chosen], self.improvement[chosen], len(self.names))
+        counts = np.bincount(self.donor[chosen], minlength=len(self.names))
+        return np.divide(sums, counts, out=np.full(len(self.names), np.nan), where=counts > 0)
+
+    def _summary(self, repeats):
+        everything = np.ones_like(self.same)
+        figures = self.per_recording(everything)
+        measured = self.improvement[self.audible]
+        summary = {
+            "si_snri": {
+                "mean": self.mean_of(everything),
+                "std": float(measured.std()) if len(measured) else float("nan"),
+                "ci95": _bootstrap(figures[np.isfinite(figures)]),
+            },
+            "same_index": self.mean_of(self.same),
+            "cross_index": self.mean_of(~self.same),
+            "silent_share": float(1 - self.audible.mean()),
+            "repeats": repeats,
+            "recordings": len(self.names),
+        }
+        summary |= judge(summary)
+        if self.truth:
+            truth = np.array(self.truth)
+            both = np.isfinite(figures)
+            summary["ground_truth"] = {"mean": float(truth.mean()), "std": float(truth.std())}
+            if both.sum() > 2:
+                summary["correlation"] = float(np.corrcoef(figures[both], truth[both])[0, 1])
+        return summary
+
+    def figures(self):
+        """The figures that a learning curve keeps."""
+        summary = self.summary
+        return {
+            "self_evaluation": summary["si_snri"]["mean"],
+            "same_index": summary["same_index"],
+            "swap_gap": summary["swap_gap"],
+            "plausible": float(summary["plausible"]),
+            "guarded_self_evaluation": summary["guarded"],
+        }
+
+    def write(self, folder):
+        """Write ``self_evaluation.json`` and one row a recording into ``self_evaluation.csv``."""
+        write_text(os.path.join(folder, "self_evaluation.json"), json.dumps(self.summary, indent=1) + "\n")
+        everything = np.ones_like(self.same)
+        columns = [self.per_recording(chosen) for chosen in (everything, self.same, ~self.same)]
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["id", "self_evaluation", "same_index", "cross_index", "ground_truth"])
+        truth = self.truth or [""] * len(self.names)
+        for name, *values, true in zip(self.names, *columns, truth, strict=True):
+            writer.writerow([name, *(f"{value:.4f}" for value in values), true])
+        write_text(os.path.join(folder, "self_evaluation.csv"), text.getvalue())
+
+
+def _bootstrap(values, draws=2000):
+    """95 % interval of the mean over recordings, by resampling them."""
+    if len(values) < 2:
+        return [float("nan"), float("nan")]
+    picks = np.random.default_rng(0).integers(len(values), size=(draws, len(values)))
+    return [float(bound) for bound in np.percentile(values[picks].mean(1), [2.5, 97.5])]

@@ -1,0 +1,118 @@
+"""The visible flow of every ``train.py``: read, prepare, train, test, report."""
+
+import logging
+import os
+
+import speechbrain as sb
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.distributed import run_on_main
+
+from sb_ext.brain import SeparationBrain
+from sb_ext.command import parse
+from sb_ext.data.loader import MixtureDataset, collate
+from sb_ext.recorder import Recorder, record_start
+
+logger = logging.getLogger(__name__)
+
+
+def run(argv, prepare):
+    """Run a recipe from the command line to its results.
+
+    Arguments
+    ---------
+    argv : list of str
+        ``RECIPE.yaml [--budget NAME] [--key value …]``.
+    prepare : callable
+        Takes the hyperparameters, gives ``{"train": store, "valid": store, "test": store, "description": str}``.
+
+    Returns
+    -------
+    SeparationBrain
+        Trained and tested; its results lie in ``output_folder``.
+    """
+    command = parse(argv)
+    sb.utils.distributed.ddp_init_group(command.run_opts)
+    with open(command.recipe, encoding="utf-8") as file:
+        hparams = load_hyperpyyaml(file, command.overrides)
+    sb.create_experiment_directory(hparams["output_folder"], command.recipe, command.overrides)
+
+    stores = prepare(hparams)
+    hparams["data_description"] = stores["description"]
+    run_on_main(record_start, args=[hparams["output_folder"], hparams])
+    logger.info("Data: %s; %s", stores["description"], _sizes(stores))
+
+    brain = make_brain(hparams, command.run_opts, stores)
+    if brain.trainable:
+        valid = MixtureDataset(
+            stores["valid"], segment=_samples(hparams, "valid_segment_seconds"), seed=hparams["seed"]
+        )
+        brain.fit(
+            hparams["training"]["epoch_counter"],
+            hparams["train_data"],
+            valid,
+            train_loader_kwargs=_loader(hparams, brain, shuffle=True, drop_last=True),
+            valid_loader_kwargs=_loader(hparams, brain, batch_size=hparams["valid_batch_size"]),
+        )
+    if len(stores["test"]):
+        test = MixtureDataset(stores["test"])
+        brain.evaluate(
+            test,
+            max_key=hparams["select_by"] if brain.trainable else None,
+            test_loader_kwargs=_loader(hparams, brain, batch_size=hparams["test_batch_size"]),
+        )
+    return brain
+
+
+def make_brain(hparams, run_opts, stores):
+    """The Brain of a recipe; the training data is checked against the batch size."""
+    train = stores["train"]
+    if len(train) < hparams["batch_size"]:
+        raise ValueError(
+            f"batch_size: {hparams['batch_size']} is more than the {len(train)} training mixtures; "
+            f"set --batch_size {max(2, len(train) // 2)} or raise --train_fraction"
+        )
+    hparams["train_data"] = MixtureDataset(
+        train, segment=_samples(hparams, "segment_seconds"), seed=hparams["seed"], passes=hparams["passes_per_epoch"]
+    )
+    os.environ["SB_GLOBAL_SEED"] = str(hparams["seed"])
+    hparams["recorder"] = Recorder(
+        hparams["output_folder"],
+        hparams["checkpointer"],
+        hparams["training"]["epoch_counter"],
+        hparams["select_by"],
+        hparams["training"]["scheduler"],
+        hparams["training"]["train_logger"],
+    )
+    brain = SeparationBrain(
+        {"separator": hparams["separator"]["model"]},
+        hparams["training"]["opt_class"],
+        hparams,
+        run_opts,
+        hparams["checkpointer"],
+    )
+    hparams["objective"].to(brain.device)
+    if hparams["training"]["scheduler"] is not None:
+        brain.checkpointer.add_recoverable("scheduler", hparams["training"]["scheduler"])
+    return brain
+
+
+def _samples(hparams, key):
+    seconds = hparams[key]
+    return None if seconds is None else round(seconds * hparams["sample_rate"])
+
+
+def _loader(hparams, brain, batch_size=None, **more):
+    return {
+        "batch_size": batch_size or hparams["batch_size"],
+        "num_workers": hparams["num_workers"],
+        "collate_fn": collate,
+        "pin_memory": brain.device_type == "cuda",
+        # Its own generator: a loader would otherwise draw from the global random state when it starts.
+        "generator": torch.Generator().manual_seed(hparams["seed"]),
+        **more,
+    }
+
+
+def _sizes(stores):
+    return ", ".join(f"{len(stores[split])} {split}" for split in ("train", "valid", "test"))
