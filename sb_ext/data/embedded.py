@@ -7,7 +7,7 @@ from sb_ext.data.metadata import make_metadata
 from sb_ext.data.synthetic import make_corpus
 
 SMALL = dict(num_train=80, num_dev=12, num_test=12, train_utterances=40, dev_utterances=20, test_utterances=20)
-"""104 voices, 5 hours of speech, 1,600 training mixtures of two; test voices are never heard in training. A minute."""
+"""104 voices, 5.8 hours of speech, 1,600 training mixtures of two; test voices are unheard in training. A minute."""
 
 DEMO = dict(num_voices=5, train_utterances=200, dev_utterances=25, test_utterances=25)
 """Five very different voices, the same in all splits; test sentences are never heard. Learning shows within minutes."""

@@ -74,6 +74,9 @@ class MixtureDataset(Dataset):
         return len(self.store) * self.passes
 
     def __getitem__(self, draw):
+        if not 0 <= draw < len(self):
+            # Plain iteration over a dataset ends at this error; without it, the modulo would go on for ever.
+            raise IndexError(f"MixtureDataset: index {draw} of {len(self)} items")
         index = int(draw) % len(self.store)
         length = int(self.store.lengths[index])
         start, stop = 0, length

@@ -61,7 +61,7 @@ def loudness(samples, sample_rate):
     -------
     >>> seconds = np.arange(16000) / 16000
     >>> round(loudness(np.sin(2 * np.pi * 997 * seconds), 16000), 1)
-    -3.0
+    -3.1
     >>> loudness(np.zeros(16000), 16000), loudness(np.ones(100), 16000)
     (-inf, -inf)
     """

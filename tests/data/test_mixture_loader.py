@@ -58,6 +58,23 @@ def test_a_crop_depends_on_seed_epoch_and_item_only():
     assert starts(MixtureDataset(Ramps(), segment=100, seed=2)) != first
 
 
+def test_passes_go_through_the_store_again_with_other_crops():
+    dataset = MixtureDataset(Ramps(), segment=100, seed=1, passes=3)
+    first = starts(dataset)
+    assert len(first) == len(dataset) == 12 and [item.id for item in dataset] == ["m0", "m1", "m2", "m3"] * 3
+    assert first[:4] == starts(MixtureDataset(Ramps(), segment=100, seed=1)) and first[4:8] != first[:4]
+    with pytest.raises(ValueError, match="passes must be a whole number, at least 1, received 0"):
+        MixtureDataset(Ramps(), passes=0)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_iterating_a_dataset_ends(passes):
+    dataset = MixtureDataset(Ramps(), passes=passes)
+    for index in (-1, 4 * passes):
+        with pytest.raises(IndexError, match=f"index {index} of {4 * passes} items"):
+            dataset[index]
+
+
 def test_crops_are_uniform_and_reach_both_ends():
     dataset = MixtureDataset(Ramps(lengths=(14,)), segment=10)
     counts = np.zeros(5)
