@@ -11,6 +11,8 @@ from speechbrain.utils.distributed import run_on_main
 from sb_ext.brain import SeparationBrain
 from sb_ext.command import parse
 from sb_ext.data.loader import MixtureDataset, collate
+from sb_ext.export import export_model
+from sb_ext.inference import SourceSeparation
 from sb_ext.recorder import Recorder, record_start
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ def run(argv, prepare):
     run_on_main(record_start, args=[hparams["output_folder"], hparams])
     logger.info("Data: %s; %s", stores["description"], _sizes(stores))
 
+    if hparams.get("pretrained"):
+        start_from(hparams["pretrained"], hparams["separator"]["model"])
     brain = make_brain(hparams, command.run_opts, stores)
     if brain.trainable:
         valid = MixtureDataset(
@@ -54,6 +58,8 @@ def run(argv, prepare):
             train_loader_kwargs=_loader(hparams, brain, shuffle=True, drop_last=True),
             valid_loader_kwargs=_loader(hparams, brain, batch_size=hparams["valid_batch_size"]),
         )
+    if brain.trainable:
+        run_on_main(export_model, args=[hparams["output_folder"], hparams["select_by"]])
     if len(stores["test"]):
         test = MixtureDataset(stores["test"])
         brain.evaluate(
@@ -62,6 +68,16 @@ def run(argv, prepare):
             test_loader_kwargs=_loader(hparams, brain, batch_size=hparams["test_batch_size"]),
         )
     return brain
+
+
+def start_from(source, separator):
+    """Give ``separator`` the weights of a trained model; ValueError where it is built in another way."""
+    trained = SourceSeparation.from_hparams(source, run_opts={"device": "cpu"}).mods["separator"]
+    try:
+        separator.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"pretrained: the model in {source} is built in another way than this recipe's; {error}") from error
+    logger.info("Starting from the weights in %s", source)
 
 
 def make_brain(hparams, run_opts, stores):

@@ -12,11 +12,17 @@ from sb_ext.data.building import build_once
 from sb_ext.data.embedded import embedded_librimix
 from sb_ext.data.librimix import stores
 from sb_ext.data.metadata import make_metadata
+from sb_ext.data.packed import open_or_pack
+from sb_ext.data.realm import AUDIO_FOLDER, RealM, ReferencedRealM, in_validation
+from sb_ext.data.realm_standin import make_realm_standin
+from sb_ext.data.recordings import Recordings, find_recordings
 from sb_ext.data.speech_folder import find_splits
 from sb_ext.data.store import random_subset
 
 logger = logging.getLogger(__name__)
 
+# The sizes of the REAL-M stand-in: recordings, and those of them that REAL-M's users leave out
+STANDINS = {"small": {"num_mixtures": 420, "num_early": 20}, "tiny": {"num_mixtures": 24, "num_early": 2}}
 SPLITS = {"train-100": "train-clean-100", "train-360": "train-clean-360", "dev": "dev-clean", "test": "test-clean"}
 
 
@@ -61,6 +67,57 @@ def prepare_librimix(hparams):
     )
     made["train"] = random_subset(made["train"], hparams["train_fraction"], hparams["seed"])
     return {**made, "description": f"{description}, {hparams['num_speakers']} speakers, {hparams['mixture_type']}"}
+
+
+def prepare_recordings(hparams):
+    """The mixture stores of a recipe that trains on recordings without references, such as REAL-M.
+
+    Arguments
+    ---------
+    hparams : dict
+        ``data_folder``: REAL-M, or any folder of wav and flac files; null for the synthetic stand-in, whose references
+        serve validation and test only. Also ``corpora_folder``, ``sample_rate``, ``pack``.
+
+    Returns
+    -------
+    dict
+        As prepare_librimix.
+    """
+    cache, folder = corpora_folder(hparams["corpora_folder"]), hparams["data_folder"]
+    rate = hparams["sample_rate"]
+    if not folder:
+        numbers = STANDINS[hparams["corpus"]]
+        folder = _on_main_first(lambda: make_realm_standin(cache / f"realm_standin_{hparams['corpus']}", **numbers))
+        made = {"train": RealM(folder, "train"), "valid": ReferencedRealM(folder, "valid")}
+        return {**made, "test": made["valid"], "description": "REAL-M stand-in (synthetic speech in simulated rooms)"}
+    if Path(folder, AUDIO_FOLDER).is_dir():
+        made = {split: RealM(folder, split) for split in ("train", "valid", "test")}
+        return {**made, "description": f"REAL-M in {folder}"}
+    made = _split_recordings(folder, rate)
+    if hparams["pack"]:
+        made = {split: _packed(store, cache, folder, split) for split, store in made.items()}
+    return {**made, "test": made["valid"], "description": f"recordings in {Path(folder).name}"}
+
+
+def _split_recordings(folder, rate):
+    """One's own recordings, split by the names of the files as REAL-M is."""
+    paths = find_recordings(folder)
+    parts = {"train": [], "valid": []}
+    for path in paths:
+        parts["valid" if in_validation(Path(path).name) else "train"].append(path)
+    for split, kept in parts.items():
+        if not kept:
+            raise ValueError(
+                f"data_folder: none of the {len(paths)} recordings in {folder} falls to {split!r} "
+                "(one in five, by a hash of the file name); add recordings"
+            )
+    return {split: Recordings(kept, rate, root=folder) for split, kept in parts.items()}
+
+
+def _packed(store, cache, folder, split):
+    facts = {"folder": str(Path(folder).resolve()), "split": split, "sample_rate": store.sample_rate}
+    facts["files"] = _digest([[store.ids[i], int(store.lengths[i])] for i in range(len(store))])
+    return _on_main_first(lambda: open_or_pack(lambda: store, cache / "packed" / _digest(facts), facts))
 
 
 def _on_main_first(make):

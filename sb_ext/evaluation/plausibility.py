@@ -1,7 +1,47 @@
-"""Whether a self-evaluation can be believed."""
+"""Whether a self-evaluation can be believed.
+
+A separator of speakers does not care which of its outputs the parts of a remixture came from. A split that belongs to
+the outputs does: two parts from *different* outputs lie on different sides of the split and fall apart by themselves,
+two parts from the *same* output lie on the same side and stay together. So the two kinds of pairs are measured apart.
+"""
+
+# Below this share of the different-index figure, the same-index figure shows a split that belongs to the outputs.
+# Measured: sound models 0.25 to 0.9, the four sham separators and collapsed models below 0.1 (see LOG.md).
+SOUND_SHARE = 0.15
+# Under this, in dB, nothing is claimed that would have to be believed.
+LEAST_CLAIM = 1.0
+# Of the parts that are remixed; above it, outputs are left empty rather than shared out.
+MOST_SILENCE = 0.25
 
 
 def judge(summary):
-    """Provisional."""
-    same, cross = summary["same_index"], summary["cross_index"]
-    return {"swap_gap": cross - same, "plausible": True, "guarded": same}
+    """What the same-index and different-index figures say.
+
+    Arguments
+    ---------
+    summary : dict
+        ``same_index`` and ``cross_index`` in dB, ``silent_share`` from 0 to 1.
+
+    Returns
+    -------
+    dict
+        ``swap_gap``: different minus same, in dB. ``plausible``: bool. ``verdict``: the reason, in words. ``guarded``:
+        the same-index figure, in dB, which no split by output index can raise; for choosing checkpoints.
+
+    Example
+    -------
+    >>> judge({"same_index": 3.0, "cross_index": 4.5, "silent_share": 0.0})["plausible"]
+    True
+    >>> judge({"same_index": -2.0, "cross_index": 16.0, "silent_share": 0.0})["verdict"]
+    'not plausible: pairs from one output are not separated (-2.0 dB), pairs from different outputs are (16.0 dB)'
+    """
+    same, cross, silent = summary["same_index"], summary["cross_index"], summary["silent_share"]
+    verdict = "plausible"
+    if silent > MOST_SILENCE:
+        verdict = f"not plausible: {100 * silent:.0f} % of the estimates are silent beside the other ones"
+    elif cross > LEAST_CLAIM and not same > SOUND_SHARE * cross:
+        verdict = (
+            f"not plausible: pairs from one output are not separated ({same:.1f} dB), "
+            f"pairs from different outputs are ({cross:.1f} dB)"
+        )
+    return {"swap_gap": cross - same, "plausible": verdict == "plausible", "verdict": verdict, "guarded": same}

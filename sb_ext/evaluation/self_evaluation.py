@@ -13,6 +13,7 @@ import os
 
 import numpy as np
 import torch
+from tqdm import trange
 
 from sb_ext.assignment import best_permutation, reorder
 from sb_ext.atomic import write_text
@@ -82,7 +83,7 @@ class SelfEvaluation(Evaluation):
         """Remix, separate, measure; figures for the curve, and the files at test."""
         if len(self.names) < self.estimates[0].shape[0]:
             return {}
-        result = self._remix(separate)
+        result = self.remix(separate, progress=stage == "TEST")
         if stage == "TEST" and self.folder is not None:
             result.write(self.folder)
         return result.figures()
@@ -105,13 +106,14 @@ class SelfEvaluation(Evaluation):
         for name, wave in recordings.items():
             self.names.append(name)
             self.estimates.append(separate(wave.unsqueeze(0))[0].detach().to("cpu", torch.float32))
-        return self._remix(separate)
+        return self.remix(separate)
 
-    def _remix(self, separate):
+    def remix(self, separate, progress=False):
+        """Remix, separate and measure what ``update`` has taken; a SelfEvaluationResult."""
         parts = []
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(self.seed)
-            for _ in range(self.repeats):
+            for _ in trange(self.repeats, desc="Self-evaluation", disable=not progress):
                 for items in self._batches():
                     parts.append(self._measure(separate, items))
         columns = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]

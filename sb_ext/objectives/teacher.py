@@ -29,6 +29,7 @@ class AveragedTeacher(nn.Module):
     -------
     >>> student = nn.Linear(1, 1)
     >>> teacher = AveragedTeacher(student, decay=0.5)
+    >>> teacher.follow(student)
     >>> before = student.weight.item()
     >>> _ = student.weight.data.add_(1.0)
     >>> teacher.follow(student)
@@ -40,13 +41,17 @@ class AveragedTeacher(nn.Module):
         super().__init__()
         self.average = copy.deepcopy(separator).requires_grad_(False)
         self.decay = decay
+        # The student may get its weights after this copy was made.
+        self.register_buffer("started", torch.tensor(False))
 
     @torch.no_grad()
     def follow(self, separator):
         """Move the average towards the student, which may be wrapped by DDP."""
         student = getattr(separator, "module", separator)
+        decay = self.decay if self.started else 0.0
+        self.started.fill_(True)
         for old, new in zip(self.average.parameters(), student.parameters(), strict=True):
-            old.lerp_(new.detach().to(old.device), 1 - self.decay)
+            old.lerp_(new.detach().to(old.device), 1 - decay)
 
     def forward(self, separator, mixture):
         """``mixture [B, T]`` to estimates ``[B, C, T]``; the average follows the student by one step first."""

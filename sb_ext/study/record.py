@@ -1,0 +1,141 @@
+"""One small JSON a row: what was trained, and what came out. Small enough to commit."""
+
+import json
+import math
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from sb_ext.atomic import write_text
+from sb_ext.recorder import read_curve
+from sb_ext.study.checks import StudyError
+from sb_ext.study.command_line import shown
+from sb_ext.study.training import read_note
+
+CURVE = ("steps", "valid_si_snri", "valid_self_evaluation", "valid_same_index", "phase")
+CURVE_POINTS = 40
+TESTED = ("si_snr", "si_snri", "sdr", "sdri", "stoi", "pesq")
+SELF_EVALUATED = ("same_index", "swap_gap", "plausible", "ground_truth", "correlation")
+
+
+def collect(row, folder, root, threads):
+    """The record of a finished training.
+
+    Arguments
+    ---------
+    row : Row
+    folder : path
+        Its training folder.
+    root : path
+        The repository's root.
+    threads : int
+        That it ran with.
+
+    Returns
+    -------
+    dict
+    """
+    summary = _json(Path(folder, "test_summary.json"))
+    return {
+        "id": row.id,
+        "name": row.name,
+        **row.configuration,
+        "needs": row.needs and row.needs.id,
+        "fingerprint": row.fingerprint,
+        "command": shown(row, root),
+        "steps": summary["steps"],
+        "step_limit": row.steps,
+        "minutes": round(summary["seconds"] / 60, 2),
+        "minute_limit": row.minutes,
+        "machine": {"device": summary["device"].partition(":")[0], "threads": threads, "torch": version("torch")},
+        "commit": ", ".join(read_note(folder)["commits"]) or "unknown",
+        "date": summary.get("finished", "")[:10] or time.strftime("%Y-%m-%d"),
+        "figures": figures(folder),
+        "curve_columns": list(CURVE),
+        "curve": curve(folder),
+    }
+
+
+def figures(folder):
+    """Name to figure of a tested training: means over the test mixtures, None for those that were not measured.
+
+    dB, but for ``stoi``, ``pesq``, ``correlation``, ``plausible`` (a bool) and ``mixtures`` (how many were tested).
+    """
+    summary = _json(Path(folder, "test_summary.json"))
+    found = _json(Path(folder, "self_evaluation.json")) if Path(folder, "self_evaluation.json").is_file() else {}
+    metrics = summary.get("metrics", {})
+    tested = {name: _mean(metrics.get(name)) for name in TESTED}
+    improvement = metrics.get("si_snri", {})
+    return {
+        **tested,
+        "si_snri_std": _finite(improvement.get("std")),
+        "mixtures": improvement.get("count"),
+        "si_snri_oracle": _mean(summary.get("stats", {}).get("si_snri_oracle")),
+        "self_evaluation": _mean(found.get("si_snri")),
+        **{name: _mean(found.get(name)) for name in SELF_EVALUATED},
+    }
+
+
+def curve(folder):
+    """The learning curve as rows of CURVE, thinned to at most CURVE_POINTS; the first and the last are kept."""
+    rows = read_curve(str(Path(folder, "curve.csv")))
+    if len(rows) > CURVE_POINTS:
+        stride = (len(rows) - 1) / (CURVE_POINTS - 1)
+        rows = [rows[round(place * stride)] for place in range(CURVE_POINTS)]
+    return [[int(row["steps"]), *(_decimal(row.get(name)) for name in CURVE[1:-1]), _phase(row)] for row in rows]
+
+
+def write_record(record, folder):
+    """Write ``<id>.json`` into the folder of results, one key a line and one point of the curve a line."""
+    fields = [f' "{key}": {json.dumps(value, allow_nan=False)}' for key, value in record.items() if key != "curve"]
+    points = ",\n".join(f"  {json.dumps(point, allow_nan=False)}" for point in record["curve"])
+    text = "{\n" + ",\n".join([*fields, f' "curve": [\n{points}\n ]']) + "\n}\n"
+    write_text(Path(folder, f"{record['id']}.json"), text)
+
+
+def read_records(folder):
+    """Row id to record, of every JSON in a folder of results; none where there is no folder.
+
+    Raises
+    ------
+    StudyError
+        For a file that is no record.
+    """
+    records = {}
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            records[record["id"]] = record
+        except (ValueError, KeyError, TypeError) as error:
+            raise StudyError(f"{path}: no record of a row ({error!r}); restore it or remove it") from None
+    return records
+
+
+def state(row, records):
+    """``missing``, ``done``, or ``changed`` where the record is of another configuration."""
+    if row.id not in records:
+        return "missing"
+    return "done" if records[row.id].get("fingerprint") == row.fingerprint else "changed"
+
+
+def _json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _mean(entry):
+    return _finite(entry.get("mean") if isinstance(entry, dict) else entry)
+
+
+def _finite(value):
+    if isinstance(value, bool):
+        return value
+    return round(value, 4) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _decimal(text):
+    return round(float(text), 3) if text and math.isfinite(float(text)) else None
+
+
+def _phase(row):
+    cycle = row.get("train_cycle")
+    return None if not cycle else "cycle" if float(cycle) >= 0.5 else "warm-up"

@@ -1,0 +1,202 @@
+"""The study's rows: what ``study/rows.yaml`` says, checked and expanded to one row a seed."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from sb_ext.study.checks import StudyError, one_of, read_yaml, require_keys, require_type
+
+NEEDS = "{needs}"
+"""Stands in an override for the training folder of the row that is needed."""
+
+SHARED_KEYS = ("recipe", "corpus", "budget", "steps", "minutes", "overrides", "seeds")
+ROW_KEYS = ("name", "label", "yaml", "needs", *SHARED_KEYS)
+SET_BY_STUDY = ("seed", "output_folder")
+COUNTS = {"steps": (int, "a whole number above 0"), "minutes": ((int, float), "a number above 0")}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Data to train and test on: ``about`` says in a table what it is, ``settings`` are overrides of a recipe."""
+
+    name: str
+    about: str
+    settings: dict
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One training: a recipe with a YAML file, on a corpus, from a seed, within ``steps`` or ``minutes`` (or None).
+
+    ``needs`` is the Row whose trained model this one starts from, or None.
+    """
+
+    name: str
+    label: str
+    recipe: str
+    yaml: str
+    corpus: Corpus
+    budget: str | None
+    steps: int | None
+    minutes: float | None
+    overrides: dict
+    seed: int
+    needs: "Row | None" = None
+
+    @property
+    def id(self):
+        """The name of the row's results."""
+        return f"{self.name}-seed{self.seed}"
+
+    @property
+    def configuration(self):
+        """Everything that the row's figures depend on, but for the code."""
+        return {
+            "recipe": self.recipe,
+            "yaml": self.yaml,
+            "corpus": self.corpus.name,
+            "budget": self.budget,
+            "steps": self.steps,
+            "minutes": self.minutes,
+            "overrides": self.overrides,
+            "seed": self.seed,
+        }
+
+    @property
+    def fingerprint(self):
+        """Eight characters that change with the configuration, and not with where a corpus lies."""
+        # Another machine may keep the corpus elsewhere, and it is still the same corpus.
+        data = {key: PurePath(value).name if is_folder(key) else value for key, value in self.corpus.settings.items()}
+        needs = self.needs and self.needs.fingerprint
+        text = json.dumps([self.configuration, data, needs], sort_keys=True)
+        return hashlib.sha1(text.encode()).hexdigest()[:8]
+
+
+def is_folder(key):
+    """Whether an override is a path, in the study's files relative to the repository's root."""
+    return key.endswith("_folder")
+
+
+def merge(base, over):
+    """``base`` with the values of ``over``, nested dicts key by key.
+
+    Example
+    -------
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+    {'a': {'b': 1, 'c': 3}}
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def read_rows(path):
+    """The rows of a file, in its order.
+
+    Arguments
+    ---------
+    path : path
+        A YAML file with ``defaults``, ``corpora`` and ``rows``.
+
+    Returns
+    -------
+    list of Row
+
+    Raises
+    ------
+    StudyError
+        Naming the row and key that cannot be what was meant.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "rows.yaml"
+    >>> _ = path.write_text('''
+    ... corpora: {tiny: {about: synthetic speech, corpus: tiny}}
+    ... rows: [{name: pit-tiny, recipe: LibriMix, yaml: pit, corpus: tiny, seeds: [0, 1]}]
+    ... ''')
+    >>> [row.id for row in read_rows(path)]
+    ['pit-tiny-seed0', 'pit-tiny-seed1']
+    """
+    file = read_yaml(path)
+    require_keys(file, ("defaults", "corpora", "rows"), str(path), required=("corpora", "rows"))
+    defaults = file.get("defaults") or {}
+    require_keys(defaults, SHARED_KEYS, f"{path}: defaults")
+    corpora = _corpora(file["corpora"], f"{path}: corpora")
+    expanded = {}
+    for place, given in enumerate(require_type(file["rows"], list, f"{path}: rows", "a list"), 1):
+        require_keys(given, ROW_KEYS, f"{path}: row {place}", required=("name", "yaml"))
+        where = f"{path}: row {given['name']!r}"
+        if given["name"] in expanded:
+            raise StudyError(f"{where}: a second row of this name; give each its own")
+        overrides = merge(*(_overrides(part, where) for part in (defaults, given)))
+        settings = {"recipe": "LibriMix", "seeds": [0], **defaults, **given, "overrides": overrides}
+        expanded[given["name"]] = _expand(settings, corpora, expanded, where)
+    return [row for rows in expanded.values() for row in rows.values()]
+
+
+def _corpora(given, where):
+    require_type(given, dict, where, "names with their settings")
+    for name, settings in given.items():
+        require_type(settings, dict, f"{where}: {name}", "settings, with 'about'")
+        if not isinstance(settings.get("about"), str):
+            raise StudyError(f"{where}: {name}: 'about' is missing: say in words what this data is, for the tables")
+    return {
+        name: Corpus(name, settings["about"], {key: value for key, value in settings.items() if key != "about"})
+        for name, settings in given.items()
+    }
+
+
+def _overrides(part, where):
+    overrides = require_type(part.get("overrides") or {}, dict, f"{where}: overrides", "keys and values")
+    for key in SET_BY_STUDY:
+        if key in overrides:
+            raise StudyError(f"{where}: overrides: {key} is set by the study; take it out (seeds go under 'seeds')")
+    return overrides
+
+
+def _expand(settings, corpora, earlier, where):
+    """Seed to Row."""
+    require_type(settings["seeds"], list, f"{where}: seeds", "a list of whole numbers")
+    for seed in settings["seeds"]:
+        require_type(seed, int, f"{where}: seeds", "whole numbers")
+    for key, (kind, what) in COUNTS.items():
+        value = settings.get(key)
+        if value is not None and require_type(value, kind, f"{where}: {key}", what) <= 0:
+            raise StudyError(f"{where}: {key}: expected {what}, received {value!r}")
+    corpus = corpora[one_of(settings.get("corpus"), corpora, f"{where}: corpus")]
+    needed = _needed(settings, earlier, where)
+    return {
+        seed: Row(
+            name=settings["name"],
+            label=settings.get("label", settings["name"]),
+            recipe=settings["recipe"],
+            yaml=settings["yaml"],
+            corpus=corpus,
+            budget=settings.get("budget"),
+            steps=settings.get("steps"),
+            minutes=settings.get("minutes"),
+            overrides=settings["overrides"],
+            seed=seed,
+            needs=needed.get(seed),
+        )
+        for seed in settings["seeds"]
+    }
+
+
+def _needed(settings, earlier, where):
+    """Seed to the needed Row; empty where nothing is needed."""
+    used = NEEDS in json.dumps(settings["overrides"])
+    if settings.get("needs") is None:
+        if used:
+            raise StudyError(f"{where}: overrides: {NEEDS} stands there and 'needs' names no row")
+        return {}
+    rows = earlier[one_of(settings["needs"], earlier, f"{where}: needs (rows above it)")]
+    if not used:
+        raise StudyError(f"{where}: needs: no override says where the folder goes; write it as {NEEDS}")
+    missing = [seed for seed in settings["seeds"] if seed not in rows]
+    if missing:
+        raise StudyError(f"{where}: seeds: {settings['needs']!r}, which it needs, has no seed {missing[0]}; add it there")
+    return rows

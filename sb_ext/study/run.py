@@ -1,0 +1,162 @@
+"""Run the rows that have no record yet, several at a time."""
+
+import contextlib
+import fnmatch
+import os
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sb_ext.study.checks import StudyError
+from sb_ext.study.command_line import training_folder
+from sb_ext.study.record import collect, read_records, state, write_record
+from sb_ext.study.rows import is_folder
+from sb_ext.study.training import RowFailed, Stopped, progress, train
+
+REFRESH = 5.0
+
+
+def select(rows, patterns):
+    """The rows whose name or id matches one of the patterns, with those that they need; all without a pattern.
+
+    Raises
+    ------
+    StudyError
+        For a pattern that matches nothing.
+    """
+    if not patterns:
+        return list(rows)
+    chosen = set()
+    for pattern in patterns:
+        matching = [row for row in rows if fnmatch.fnmatch(row.name, pattern) or fnmatch.fnmatch(row.id, pattern)]
+        if not matching:
+            raise StudyError(f"--only {pattern}: no such row (known: {', '.join(dict.fromkeys(r.name for r in rows))})")
+        for row in matching:
+            while row is not None:
+                chosen.add(row.id)
+                row = row.needs
+    return [row for row in rows if row.id in chosen]
+
+
+def plan(rows, records, root, again):
+    """Which rows to run, and a notice for each that is passed over.
+
+    Arguments
+    ---------
+    rows : list of Row
+    records : dict
+        From read_records.
+    root : path
+        The repository's root, where the corpora's paths begin.
+    again : bool
+        Whether to run rows whose configuration has changed since their record was written.
+
+    Returns
+    -------
+    todo : list of Row
+    notices : list of str
+    """
+    todo, notices = [], []
+    for row in rows:
+        absent = absent_folder(row, root)
+        condition = state(row, records)
+        if condition == "done":
+            continue
+        if absent:
+            notices.append(f"{row.id}: skipped, the corpus {row.corpus.name!r} is not here: {absent}")
+        elif condition == "changed" and not again:
+            notices.append(f"{row.id}: its configuration has changed since its record was written; --again runs it")
+        else:
+            todo.append(row)
+    return todo, notices
+
+
+def absent_folder(row, root):
+    """The first folder of the row's corpus that does not exist, or None."""
+    folders = (value for key, value in row.corpus.settings.items() if is_folder(key) and value)
+    return next((folder for folder in folders if not Path(root, folder).is_dir()), None)
+
+
+def run(rows, place, results, workers=1, again=False):
+    """Run rows, report each as it ends, and write its record.
+
+    Arguments
+    ---------
+    rows : list of Row
+        In an order in which those that are needed come first, as read_rows gives them.
+    place : Place
+    results : path
+        The folder of the records.
+    workers : int
+        Trainings at a time.
+    again : bool
+
+    Returns
+    -------
+    int
+        How many rows failed.
+    """
+    todo, notices = plan(rows, read_records(results), place.root, again)
+    for notice in notices:
+        tqdm.write(notice)
+    tqdm.write(f"{len(todo)} of {len(rows)} rows to run, {workers} at a time, {place.threads} threads each")
+    if not todo:
+        return 0
+    futures, failed = {}, 0
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="row") as bar:
+        for row in todo:
+            futures[row.id] = pool.submit(_one, row, futures, place, results)
+        try:
+            pending = dict(zip(futures.values(), todo, strict=True))
+            while pending:
+                done, _ = wait(pending, REFRESH, FIRST_COMPLETED)
+                for future in done:
+                    failed += _report(pending.pop(future), future)
+                    bar.update()
+                bar.set_postfix_str(_standing(pending, place))
+        finally:
+            # After Ctrl-C the trainings end as well; the next run takes them up where they were.
+            place.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+    return failed
+
+
+def _one(row, futures, place, results):
+    if place.stop.is_set():
+        raise Stopped(f"{row.id}: stopped")
+    if row.needs and row.needs.id in futures:
+        # It was submitted earlier, so that it has a worker or is done: this cannot wait for ever.
+        with contextlib.suppress(RowFailed):
+            futures[row.needs.id].result()
+    record = collect(row, train(row, place), place.root, place.threads)
+    write_record(record, results)
+    return record
+
+
+def _report(row, future):
+    """Say how a row ended; 1 where it failed."""
+    try:
+        record = future.result()
+    except (RowFailed, CancelledError, Stopped, OSError, ValueError, KeyError) as error:
+        tqdm.write(f"{row.id}: FAILED: {error}")
+        return 1
+    figures = {name: record["figures"][name] for name in ("si_snri", "self_evaluation")}
+    shown = ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items() if value is not None)
+    tqdm.write(f"{row.id}: {shown or 'no figures'}; {record['steps']} steps, {record['minutes']:.1f} minutes")
+    return 0
+
+
+def _standing(pending, place):
+    """The trainings under way, with their steps."""
+    words = []
+    for future, row in pending.items():
+        if future.running():
+            steps = progress(Path(place.root, training_folder(row, place.runs)))[0]
+            words.append(f"{row.id} {steps}" + (f"/{row.steps}" if row.steps else ""))
+    return ", ".join(words)
+
+
+def cores():
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
