@@ -127,7 +127,11 @@ class SeparationBrain(sb.Brain):
     def on_fit_start(self):
         """As in SpeechBrain; then say where the run stands."""
         super().on_fit_start()
-        done = self.hparams.recorder.epoch_counter.current
+        counter = self.hparams.recorder.epoch_counter
+        done = counter.current
+        if self._optimizer_step_limit_exceeded:
+            # SpeechBrain would begin another epoch, find no step to take, and validate.
+            counter.limit = done
         if done and if_main_process():
             logger.info("Resuming after epoch %d, optimiser step %d", done, self.optimizer_step)
 

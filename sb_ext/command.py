@@ -1,11 +1,10 @@
 """What stands on the command line of a recipe: ``train.py RECIPE.yaml [--budget NAME] [--key value …]``."""
 
 import difflib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import ruamel.yaml
-import yaml
 from speechbrain.utils.run_opts import RunOptions
 
 from sb_ext.yaml_keys import check_overrides, check_recipe, known_part
@@ -64,6 +63,9 @@ def parse(argv):
     # ruamel keeps tags: --pairing "!new:sb_ext.mixing.SameIndexPairing"
     overrides = ruamel.yaml.YAML().load(overrides) if overrides else {}
     check_overrides(recipe, overrides)
+    if run_opts.optimizer_step_limit is not None:
+        # SpeechBrain 1.1.2 leaves it a string.
+        run_opts = replace(run_opts, optimizer_step_limit=int(run_opts.optimizer_step_limit))
     return Command(recipe, run_opts, _merge(_budget(budget, recipe), overrides))
 
 
@@ -97,7 +99,7 @@ def _budget(name, recipe):
     known = sorted(path.stem for path in folder.glob("*.yaml")) if folder else []
     if name not in known:
         raise ValueError(f"--budget: expected one of {known}, received {name!r}")
-    return known_part(recipe, yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
+    return known_part(recipe, ruamel.yaml.YAML().load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def _merge(base, over):

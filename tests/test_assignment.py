@@ -45,7 +45,9 @@ def test_pit_equals_asteroid(count):
     assert permutation.equal(order)
 
 
-@pytest.mark.parametrize("num_estimates, num_targets", [(2, 2), (5, 5), (6, 6), (9, 9), (12, 12), (8, 3), (7, 5), (9, 2)])
+@pytest.mark.parametrize(
+    "num_estimates, num_targets", [(2, 2), (5, 5), (6, 6), (9, 9), (12, 12), (8, 3), (7, 5), (9, 2)]
+)
 def test_pit_equals_the_hungarian_algorithm(num_estimates, num_targets):
     matrix = random(5, num_estimates, num_targets)
     loss, permutation = pit(matrix)
@@ -89,7 +91,11 @@ def test_permutation_names_the_estimate_of_each_target():
     matrix = torch.full((1, 3, 3), 9.0)
     matrix[0, 2, 0] = matrix[0, 0, 1] = matrix[0, 1, 2] = 0.0  # estimate 2 for target 0, 0 for 1, 1 for 2
     assert best_permutation(matrix).tolist() == [[2, 0, 1]]
-    assert reorder(torch.tensor([[[10.0], [11.0], [12.0]]]), torch.tensor([[2, 0, 1]])).flatten().tolist() == [12, 10, 11]
+    assert reorder(torch.tensor([[[10.0], [11.0], [12.0]]]), torch.tensor([[2, 0, 1]])).flatten().tolist() == [
+        12,
+        10,
+        11,
+    ]
 
 
 @pytest.mark.parametrize("num_estimates, num_targets", [(2, 2), (4, 3), (7, 6)])

@@ -139,6 +139,23 @@ def test_sisdr_ignores_scale_and_offset_of_the_estimate():
         )
 
 
+def test_sisdr_measures_a_very_quiet_estimate_like_a_loud_one():
+    """A saturated mask leaves amplitudes like these; absolute guards against zero must not pass for the measure."""
+    estimates, targets = noisy(-10)
+    torch.testing.assert_close(NegSISDR()(1e-6 * estimates, targets), NegSISDR()(estimates, targets), atol=5e-2, rtol=0)
+    torch.testing.assert_close(
+        NegSISDR().scores(1e-6 * estimates, targets), NegSISDR().scores(estimates, targets), atol=0.1, rtol=0
+    )
+
+
+def test_sisdr_of_silence_is_worse_than_of_noise():
+    """Or else a model that is silent at one output improves every source that is quieter than its mixture."""
+    estimates, targets = noisy(-20)
+    assert (NegSISDR()(0 * estimates, targets) > NegSISDR()(estimates, targets)).all()
+    # Asteroid's value: nothing of the target is in it.
+    assert PairwiseNegSDR("sisdr")(0 * estimates, targets).min() > 70
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("silent", ["estimate", "target", "both", "neither, but equal"])
 def test_silence_and_exact_estimates_give_finite_losses_and_gradients(name, silent):

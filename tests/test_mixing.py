@@ -98,7 +98,9 @@ def test_random_index_pairing_gives_same_index_rows_half_of_the_time():
     assert (2 * index[:, 0] + index[:, 1]).long().bincount(minlength=4).min() > 850
 
 
-@pytest.mark.parametrize("draw", [CyclicGroups(), DisjointGroups(), lambda size, _: RandomIndexPairing().draw(size, 2)[0]])
+@pytest.mark.parametrize(
+    "draw", [CyclicGroups(), DisjointGroups(), lambda size, _: RandomIndexPairing().draw(size, 2)[0]]
+)
 def test_partners_are_drawn_uniformly(draw):
     torch.manual_seed(0)
     counts = torch.zeros(5, 5)

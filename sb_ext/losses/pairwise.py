@@ -8,11 +8,14 @@ assignment by, but not to train on, since the subtraction of large numbers loses
 
 import torch
 
-EPS = 1e-8
+# Below any audible power sum, so that quiet signals are measured as loud ones are.
+EPS = 1e-12
+# Ratios end at -80 dB: a silent signal gives a finite value and no gradient.
+FLOOR = 1e-8
 
 
 def _decibels(numerator, denominator):
-    return 10 * torch.log10((numerator + EPS) / (denominator + EPS))
+    return 10 * torch.log10(numerator / (denominator + EPS) + FLOOR)
 
 
 def _check_pair(estimates, targets):

@@ -41,7 +41,9 @@ def require_keys(given, known, where, required=()):
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise StudyError(f"{where}: unknown key {key!r}; did you mean {near!r}? (known: {', '.join(sorted(known))})")
+            raise StudyError(
+                f"{where}: unknown key {key!r}; did you mean {near!r}? (known: {', '.join(sorted(known))})"
+            )
     missing = [key for key in required if key not in given]
     if missing:
         raise StudyError(f"{where}: {missing[0]!r} is missing")

@@ -116,9 +116,9 @@ def judge(claim, found, known=()):
     """
     values = {operand: _values(operand, found) for operand in claim.operands}
     figures = {operand: Estimate.of(seeds.values()) if seeds else None for operand, seeds in values.items()}
-    missing = [operand for operand, seeds in values.items() if not seeds]
-    if missing:
-        return Outcome(claim, NOT_RUN, "; ".join(_reason(*operand, found, known) for operand in missing), figures)
+    reasons = dict.fromkeys(_reason(*operand, found, known) for operand, seeds in values.items() if not seeds)
+    if reasons:
+        return Outcome(claim, NOT_RUN, ", ".join(reasons), figures)
     checks = [
         _check(claim, _difference(first, second, values, _factor(claim)))
         for first, second in zip(claim.operands, claim.operands[1:], strict=False)
@@ -140,7 +140,7 @@ def _values(operand, found):
 def _reason(row, figure, found, known):
     if row in found:
         return f"{row} has no {figure}"
-    return f"{row} has no record" if row in known else f"no row {row}"
+    return f"no result of {row}" if row in known else f"no row {row}"
 
 
 def _factor(claim):
@@ -152,7 +152,8 @@ def _difference(first, second, values, factor):
     if first[0] == second[0]:
         # Two figures of one training go up and down together: compare them seed by seed.
         shared = [(values[first][seed], values[second][seed]) for seed in values[first] if seed in values[second]]
-        return Estimate.of([a - factor * b for a, b in shared])
+        if shared:
+            return Estimate.of([a - factor * b for a, b in shared])
     a, b = Estimate.of(values[first].values()), Estimate.of(values[second].values())
     error = combined(a.error, None if b.error is None else abs(factor) * b.error)
     return Estimate(a.mean - factor * b.mean, error, min(a.count, b.count))

@@ -5,7 +5,7 @@ import os
 import shlex
 
 from sb_ext.study.checks import StudyError
-from sb_ext.study.rows import NEEDS, is_folder
+from sb_ext.study.row import NEEDS, is_folder
 
 RUNS = os.path.join("results", "study")
 """Where training folders lie, below the repository's root."""
@@ -57,7 +57,7 @@ def shown(row, root):
 
     Example
     -------
-    >>> from sb_ext.study.rows import Corpus, Row
+    >>> from sb_ext.study.row import Corpus, Row
     >>> data = Corpus("tiny", "synthetic", {"librispeech_folder": "../data/Mini"})
     >>> row = Row("a", "A", "LibriMix", "pit", data, "mini", 9, None, {"pairing": "!new:x.Y"}, 1)
     >>> shown(row, "/home").partition(" --output_folder")[0]

@@ -2,80 +2,17 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path
+
+import yaml
 
 from sb_ext.study.checks import StudyError, one_of, read_yaml, require_keys, require_type
-
-NEEDS = "{needs}"
-"""Stands in an override for the training folder of the row that is needed."""
+from sb_ext.study.row import NEEDS, Corpus, Row
 
 SHARED_KEYS = ("recipe", "corpus", "budget", "steps", "minutes", "overrides", "seeds")
 ROW_KEYS = ("name", "label", "yaml", "needs", *SHARED_KEYS)
 SET_BY_STUDY = ("seed", "output_folder")
 COUNTS = {"steps": (int, "a whole number above 0"), "minutes": ((int, float), "a number above 0")}
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Data to train and test on: ``about`` says in a table what it is, ``settings`` are overrides of a recipe."""
-
-    name: str
-    about: str
-    settings: dict
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One training: a recipe with a YAML file, on a corpus, from a seed, within ``steps`` or ``minutes`` (or None).
-
-    ``needs`` is the Row whose trained model this one starts from, or None.
-    """
-
-    name: str
-    label: str
-    recipe: str
-    yaml: str
-    corpus: Corpus
-    budget: str | None
-    steps: int | None
-    minutes: float | None
-    overrides: dict
-    seed: int
-    needs: "Row | None" = None
-
-    @property
-    def id(self):
-        """The name of the row's results."""
-        return f"{self.name}-seed{self.seed}"
-
-    @property
-    def configuration(self):
-        """Everything that the row's figures depend on, but for the code."""
-        return {
-            "recipe": self.recipe,
-            "yaml": self.yaml,
-            "corpus": self.corpus.name,
-            "budget": self.budget,
-            "steps": self.steps,
-            "minutes": self.minutes,
-            "overrides": self.overrides,
-            "seed": self.seed,
-        }
-
-    @property
-    def fingerprint(self):
-        """Eight characters that change with the configuration, and not with where a corpus lies."""
-        # Another machine may keep the corpus elsewhere, and it is still the same corpus.
-        data = {key: PurePath(value).name if is_folder(key) else value for key, value in self.corpus.settings.items()}
-        needs = self.needs and self.needs.fingerprint
-        text = json.dumps([self.configuration, data, needs], sort_keys=True)
-        return hashlib.sha1(text.encode()).hexdigest()[:8]
-
-
-def is_folder(key):
-    """Whether an override is a path, in the study's files relative to the repository's root."""
-    return key.endswith("_folder")
 
 
 def merge(base, over):
@@ -93,13 +30,15 @@ def merge(base, over):
     return merged
 
 
-def read_rows(path):
+def read_rows(path, root="."):
     """The rows of a file, in its order.
 
     Arguments
     ---------
     path : path
         A YAML file with ``defaults``, ``corpora`` and ``rows``.
+    root : path
+        The repository's root, below which the budgets lie.
 
     Returns
     -------
@@ -133,8 +72,21 @@ def read_rows(path):
             raise StudyError(f"{where}: a second row of this name; give each its own")
         overrides = merge(*(_overrides(part, where) for part in (defaults, given)))
         settings = {"recipe": "LibriMix", "seeds": [0], **defaults, **given, "overrides": overrides}
+        settings["budget_digest"] = _budget_digest(settings.get("budget"), root, where)
         expanded[given["name"]] = _expand(settings, corpora, expanded, where)
     return [row for rows in expanded.values() for row in rows.values()]
+
+
+def _budget_digest(name, root, where):
+    """Changes with the values in a budget's file, and not with its comments."""
+    if name is None:
+        return ""
+    folder = Path(root, "recipes", "blocks", "budgets")
+    one_of(name, sorted(path.stem for path in folder.glob("*.yaml")), f"{where}: budget (files in {folder})")
+    # Events and not values: they keep the tags of classes, which are not imported here.
+    events = yaml.parse((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    values = [(type(event).__name__, getattr(event, "tag", None), getattr(event, "value", None)) for event in events]
+    return hashlib.sha1(repr(values).encode()).hexdigest()[:8]
 
 
 def _corpora(given, where):
@@ -181,6 +133,7 @@ def _expand(settings, corpora, earlier, where):
             overrides=settings["overrides"],
             seed=seed,
             needs=needed.get(seed),
+            budget_digest=settings["budget_digest"],
         )
         for seed in settings["seeds"]
     }
@@ -198,5 +151,5 @@ def _needed(settings, earlier, where):
         raise StudyError(f"{where}: needs: no override says where the folder goes; write it as {NEEDS}")
     missing = [seed for seed in settings["seeds"] if seed not in rows]
     if missing:
-        raise StudyError(f"{where}: seeds: {settings['needs']!r}, which it needs, has no seed {missing[0]}; add it there")
+        raise StudyError(f"{where}: seeds: {settings['needs']!r} has no seed {missing[0]}, which is needed; add it")
     return rows

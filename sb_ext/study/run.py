@@ -3,7 +3,7 @@
 import contextlib
 import fnmatch
 import os
-from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,8 +11,8 @@ from tqdm import tqdm
 from sb_ext.study.checks import StudyError
 from sb_ext.study.command_line import training_folder
 from sb_ext.study.record import collect, read_records, state, write_record
-from sb_ext.study.rows import is_folder
-from sb_ext.study.training import RowFailed, Stopped, progress, train
+from sb_ext.study.row import is_folder
+from sb_ext.study.training import Stopped, progress, train
 
 REFRESH = 5.0
 
@@ -87,7 +87,7 @@ def run(rows, place, results, workers=1, again=False):
         In an order in which those that are needed come first, as read_rows gives them.
     place : Place
     results : path
-        The folder of the records.
+        The folder of the records; it is made where there is none.
     workers : int
         Trainings at a time.
     again : bool
@@ -127,7 +127,7 @@ def _one(row, futures, place, results):
         raise Stopped(f"{row.id}: stopped")
     if row.needs and row.needs.id in futures:
         # It was submitted earlier, so that it has a worker or is done: this cannot wait for ever.
-        with contextlib.suppress(RowFailed):
+        with contextlib.suppress(Exception):
             futures[row.needs.id].result()
     record = collect(row, train(row, place), place.root, place.threads)
     write_record(record, results)
@@ -138,8 +138,9 @@ def _report(row, future):
     """Say how a row ended; 1 where it failed."""
     try:
         record = future.result()
-    except (RowFailed, CancelledError, Stopped, OSError, ValueError, KeyError) as error:
-        tqdm.write(f"{row.id}: FAILED: {error}")
+    except Exception as error:
+        # Whatever went wrong with one row is no reason to give up the others.
+        tqdm.write(f"{row.id}: FAILED: {type(error).__name__}: {error}")
         return 1
     figures = {name: record["figures"][name] for name in ("si_snri", "self_evaluation")}
     shown = ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items() if value is not None)

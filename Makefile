@@ -1,0 +1,39 @@
+# make demo   set everything up, train MixCycle on the embedded corpus, self-evaluate, show an HTML report
+# make test   set everything up, run lint, doctests and tests
+# make study  run the study's rows that are not there yet, then write its tables
+# make bench  time us beside the peers
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint study bench clean
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip setuptools wheel
+	$(RUN) -m pip install --quiet -r requirements.txt
+	$(RUN) -m pip install --quiet --no-deps -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+	$(RUN) -m pip install --quiet -r requirements-test.txt
+	touch $@
+
+demo: $(VENV)/.installed
+	$(RUN) -m sb_ext.demo
+
+test: $(VENV)/.installed-test lint
+	$(RUN) -m pytest -q
+
+lint: $(VENV)/.installed-test
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+study: $(VENV)/.installed
+	$(RUN) -m sb_ext.study run --workers 2; failed=$$?; $(RUN) -m sb_ext.study table; exit $$failed
+
+bench: $(VENV)/.installed-test
+	$(RUN) benchmarks/mixcycle_step.py
+
+clean:
+	rm -rf $(VENV) results

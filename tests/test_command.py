@@ -1,0 +1,230 @@
+"""The command line: what is misspelt is found at any depth, and what is right arrives."""
+
+import os
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import ruamel.yaml
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.run_opts import RunOptions
+
+from sb_ext.command import parse
+from sb_ext.losses import NegSISDR
+from sb_ext.mixing import SameIndexPairing
+from sb_ext.objectives import PIT
+from sb_ext.objectives.teacher import AveragedTeacher
+from sb_ext.yaml_keys import UnknownKeyError, check_recipe, known_part
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+YAMLS = sorted(RECIPES.glob("*/hparams/*.yaml"))
+BUDGETS = sorted((RECIPES / "blocks" / "budgets").glob("*.yaml"))
+MIXCYCLE = str(RECIPES / "LibriMix" / "hparams" / "mixcycle.yaml")
+IRM = str(RECIPES / "LibriMix" / "hparams" / "irm.yaml")
+
+
+def name_of(path):
+    return f"{path.parents[1].name}/{path.stem}"
+
+
+def load(recipe, *words):
+    command = parse([str(recipe), *words])
+    with open(command.recipe, encoding="utf-8") as file:
+        return load_hyperpyyaml(file, command.overrides)
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """Copies the recipes with changes to one file: ``edited(relative_path, old, new)`` gives mixcycle.yaml's path."""
+
+    def edit(path, old, new):
+        shutil.copytree(RECIPES, tmp_path / "recipes", dirs_exist_ok=True)
+        file = tmp_path / "recipes" / path
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+        return str(tmp_path / "recipes" / "LibriMix" / "hparams" / "mixcycle.yaml")
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "words, wrong, right",
+    [(["--num_epoch_s", "3"], "--num_epoch_s", "--num_epochs"),
+     (["--bach_size=4"], "--bach_size", "--batch_size"),
+     (["--separator", "{bottlneck: 8}"], "--separator.bottlneck", "--separator.bottleneck"),
+     (["--separator", "{network: {num_layer: 2}}"], "--separator.network.num_layer", "--separator.network.num_layers"),
+     (["--loss", "{snr_maximum: 20}"], "--loss.snr_maximum", "--loss.snr_max"),
+     (["--evaluation", "{self_evaluation: {repeat: 3}}"], "evaluation.self_evaluation.repeat",
+      "evaluation.self_evaluation.repeats"),
+     (["--training", "{num_epochs: 3, epoch_counter: {limt: 1}}"], "epoch_counter.limt", "epoch_counter.limit")],
+)  # fmt: skip
+def test_a_misspelt_override_names_the_right_key(words, wrong, right):
+    with pytest.raises(UnknownKeyError) as error:
+        parse([MIXCYCLE, *words])
+    assert f"unknown key {wrong};" in str(error.value) or f"{wrong};" in str(error.value)
+    assert f"{right}?" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "path, old, new, wrong, right",
+    [("LibriMix/hparams/mixcycle.yaml", "    num_outputs: !ref <num_outputs>", "    num_output: !ref <num_outputs>",
+      "num_output", "num_outputs"),
+     ("LibriMix/hparams/mixcycle.yaml", "    snr_max: 30", "    snr_mx: 30", "snr_mx", "snr_max"),
+     ("LibriMix/hparams/mixcycle.yaml", "        num_mixtures:", "        num_mixture:", "num_mixture", "num_mixtures"),
+     ("LibriMix/hparams/mixcycle.yaml", "    target_floor:", "    target_flor:", "target_flor", "target_floor"),
+     ("blocks/stft_tcn.yaml", "    window_size: !ref", "    windw_size: !ref", "windw_size", "window_size"),
+     ("blocks/training.yaml", "    limit_to_stop:", "    limit_to_stp:", "limit_to_stp", "limit_to_stop")],
+)  # fmt: skip
+def test_a_misspelt_key_in_a_file_names_the_right_key(path, old, new, wrong, right, edited):
+    with pytest.raises(UnknownKeyError, match=rf"unknown key (\S*\.)?{wrong}; did you mean (\S*\.)?{right}\?"):
+        parse([edited(path, old, new)])
+
+
+def test_a_class_that_does_not_exist_is_named(edited):
+    recipe = edited("LibriMix/hparams/mixcycle.yaml", "sb_ext.mixing.RandomIndexPairing", "sb_ext.mixing.RandomPairing")
+    with pytest.raises((UnknownKeyError, ImportError), match="sb_ext.mixing.RandomPairing"):
+        load(recipe)
+    recipe = edited("LibriMix/hparams/mixcycle.yaml", "sb_ext.losses.NegSNR", "sb_ext.losses.NegSnr")
+    with pytest.raises((UnknownKeyError, ImportError), match="sb_ext.losses.NegSnr"):
+        load(recipe)
+
+
+def test_a_class_from_the_command_line_that_does_not_exist_is_named():
+    with pytest.raises((UnknownKeyError, ImportError), match="SameIndxPairing"):
+        load(MIXCYCLE, "--pairing", "!new:sb_ext.mixing.SameIndxPairing")
+
+
+def test_the_prefix_of_a_run_option_is_refused():
+    for words in (["--max_grad=3"], ["--max_grad", "3"]):
+        with pytest.raises(ValueError, match="unknown key --max_grad; did you mean --max_grad_norm"):
+            parse([MIXCYCLE, *words])
+
+
+def test_run_options_reach_the_run_options_and_keys_the_overrides():
+    command = parse([MIXCYCLE, "--max_grad_norm", "3", "--num_epochs", "7", "--device", "cpu"])
+    assert command.run_opts.max_grad_norm == 3 and command.run_opts.device == "cpu"
+    assert command.overrides["num_epochs"] == 7 and "max_grad_norm" not in command.overrides
+
+
+def test_an_unknown_budget_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"--budget: expected one of \[.*'mini', .*'tiny'.*received 'huge'"):
+        parse([MIXCYCLE, "--budget", "huge"])
+    with pytest.raises(ValueError, match="--budget: expected a value"):
+        parse([MIXCYCLE, "--budget"])
+
+
+def test_a_missing_recipe_is_named():
+    with pytest.raises(FileNotFoundError, match="hparams/nothing.yaml: no such recipe"):
+        parse(["hparams/nothing.yaml"])
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_is_shown(words):
+    with pytest.raises(SystemExit) as stop:
+        parse(words)
+    assert "usage: python train.py RECIPE.yaml" in stop.value.code
+
+
+def test_help_of_a_recipe_lists_its_keys_and_values():
+    with pytest.raises(SystemExit) as stop:
+        parse([MIXCYCLE, "--help"])
+    lines = stop.value.code.splitlines()
+    for key in ("seed: 1234", "batch_size: 128", "warmup_epochs: 50"):
+        assert any(line.strip().startswith(f"--{key}") for line in lines), key
+
+
+def test_help_lists_the_keys_that_follow_from_others_too():
+    """output_folder and max_grad_norm have a !ref for their value, and can be set like any other key."""
+    with pytest.raises(SystemExit) as stop:
+        parse([MIXCYCLE, "--help"])
+    for key in ("output_folder", "max_grad_norm", "num_outputs"):
+        assert f"--{key}" in stop.value.code
+
+
+def test_a_class_on_the_command_line_reaches_the_objective():
+    hparams = load(MIXCYCLE, "--pairing", "!new:sb_ext.mixing.SameIndexPairing")
+    assert type(hparams["objective"].pairing) is SameIndexPairing
+
+
+def test_values_of_a_class_on_the_command_line_reach_it():
+    objective = load(MIXCYCLE, "--switch", "{epochs: 9}", "--loss", "!new:sb_ext.losses.NegSISDR")["objective"]
+    assert objective.switch.epochs == 9 and type(objective.loss) is type(objective.warmup.loss) is NegSISDR
+
+
+@pytest.mark.parametrize(
+    "key, text, kind",
+    [("teacher", "!new:sb_ext.objectives.teacher.AveragedTeacher {separator: !ref '<separator[model]>', decay: 0.7}",
+      AveragedTeacher),
+     ("objective", "!new:sb_ext.objectives.PIT {loss: !ref '<loss>'}", PIT)],
+)  # fmt: skip
+def test_another_class_with_values_on_the_command_line_takes_the_place_of_the_recipes(key, text, kind):
+    """Whether a plain class stands there in the recipe, or one with values of its own."""
+    assert type(load(MIXCYCLE, "--budget", "tiny", f"--{key}", text)[key]) is kind
+
+
+def test_a_recipe_may_put_a_class_with_values_where_a_block_has_none(edited):
+    """``scheduler: null`` in blocks/training.yaml is there to be set."""
+    plain = "    patience: !ref <patience>\n"
+    schedule = "    scheduler: !new:speechbrain.nnet.schedulers.ReduceLROnPlateau\n        patience: 3\n"
+    hparams = load(edited("LibriMix/hparams/mixcycle.yaml", plain, plain + schedule))
+    assert hparams["training"]["scheduler"].patience == 3
+
+
+def test_nested_overrides_reach_the_model_and_leave_its_neighbours():
+    hparams = load(MIXCYCLE, "--budget", "tiny", "--separator", "{bottleneck: 4}")
+    network = hparams["separator"]["model"].network
+    assert network.squeeze.out_channels == 4
+    assert network.blocks[0].expand.out_channels == 16 and len(network.blocks) == 2  # still the budget's
+
+
+def test_the_users_value_beats_the_budgets_and_the_budgets_the_recipes():
+    plain, budget = load(MIXCYCLE), load(MIXCYCLE, "--budget", "tiny")
+    both = load(MIXCYCLE, "--budget=tiny", "--num_epochs", "9", "--corpus", "demo")
+    assert [hparams["num_epochs"] for hparams in (plain, budget, both)] == [1000, 2, 9]
+    assert [hparams["corpus"] for hparams in (plain, budget, both)] == ["small", "tiny", "demo"]
+    assert both["training"]["epoch_counter"].limit == 9 and both["batch_size"] == budget["batch_size"]
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda path: path.stem)
+def test_irm_takes_the_part_of_a_budget_that_it_knows(budget):
+    overrides = parse([IRM, "--budget", budget.stem]).overrides
+    assert "warmup_epochs" not in overrides and "separator" not in overrides
+    assert overrides["segment_seconds"] == ruamel.yaml.YAML().load(budget)["segment_seconds"]
+    load(IRM, "--budget", budget.stem)
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda path: path.stem)
+def test_every_key_of_a_budget_is_known_to_some_recipe(budget):
+    """A misspelt key in a budget would be ignored without a word by every recipe."""
+
+    def keys(tree, prefix=""):
+        for key, value in tree.items():
+            yield from keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
+
+    settings = ruamel.yaml.YAML().load(budget)
+    known = {key for recipe in YAMLS for key in keys(known_part(str(recipe), settings))}
+    assert known == set(keys(settings))
+
+
+@pytest.mark.parametrize("recipe", YAMLS, ids=name_of)
+def test_every_recipe_is_spelt_right_and_loads(recipe):
+    check_recipe(str(recipe))
+    for words in ([], ["--budget", "tiny"], ["--budget", "mini"]):
+        assert "model" in load(recipe, *words)["separator"]
+
+
+@pytest.mark.parametrize("recipe", YAMLS, ids=name_of)
+def test_no_key_of_a_recipe_is_mistaken_for_a_run_option(recipe):
+    options = {field.name for field in fields(RunOptions)}
+    for key in load(recipe):
+        assert not any(option.startswith(key) and option != key for option in options), key
+
+
+@pytest.mark.parametrize("recipe", YAMLS, ids=name_of)
+def test_recipes_load_from_any_folder(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    load(recipe, "--budget", "tiny")
+    monkeypatch.chdir(recipe.parents[1])
+    load(os.path.join("hparams", recipe.name), "--budget", "tiny")
