@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from speechbrain.utils.checkpoints import Checkpointer
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from sb_ext.brain import SeparationBrain
@@ -133,6 +134,25 @@ def test_a_run_that_was_killed_inside_an_epoch_goes_on_where_it_was(corpora, tmp
     assert [(row["epoch"], row["steps"]) for row in curve(tmp_path / "parts")] == [("1", "3"), ("2", "6")]
 
 
+def test_a_run_that_was_killed_between_curve_and_checkpoint_has_no_row_twice(corpora, tmp_path, monkeypatch):
+    train("mixpit", tmp_path / "whole", *BARE, seed=0)
+    save = Checkpointer.save_and_keep_only
+
+    def killed(self, meta=None, **more):
+        if meta["epoch"] == 2:
+            raise KeyboardInterrupt
+        return save(self, meta=meta, **more)
+
+    monkeypatch.setattr(Checkpointer, "save_and_keep_only", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train("mixpit", tmp_path / "parts", *BARE, seed=0)
+    monkeypatch.undo()
+    assert len(curve(tmp_path / "parts")) == 2
+    train("mixpit", tmp_path / "parts", *BARE, seed=99)
+    assert [(row["epoch"], row["steps"]) for row in curve(tmp_path / "parts")] == [("1", "3"), ("2", "6")]
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
 def edited(place, name, old, new, folder="LibriMix/hparams"):
     """A copy of the recipes in which some text of one file is another; gives that file."""
     shutil.copytree(RECIPES, place / "recipes")
@@ -208,16 +228,21 @@ def test_the_test_figures_are_those_of_the_best_checkpoint(corpora, tmp_path):
 
 
 def test_a_scheduler_changes_the_learning_rate_and_is_resumed(corpora, tmp_path):
-    scheduler = "scheduler: !new:speechbrain.nnet.schedulers.LinearScheduler\n    initial_value: 0.01\n"
-    scheduler += "    final_value: 0.001\n    epoch_count: 3\n#"
+    """SpeechBrain's ReduceLROnPlateau: the only one that is called with optimizers, epoch and loss."""
+    scheduler = "scheduler: !new:speechbrain.nnet.schedulers.ReduceLROnPlateau\n    patience: 0\n"
+    scheduler += "    factor: 0.5\n    dont_halve_until_epoch: 0\n#"
     edited(tmp_path, "training", "scheduler: null", scheduler, folder="blocks")
-    recipe, words = tmp_path / "recipes" / "LibriMix" / "hparams" / "pit.yaml", [*BARE, "--learning_rate", 0.01]
-    train(recipe, tmp_path / "whole", *words, "--num_epochs", 3, seed=0)
-    rates = [float(row["train_learning_rate"]) for row in curve(tmp_path / "whole")]
-    assert rates == pytest.approx([0.01, 0.0055, 0.001])
+    recipe, words = tmp_path / "recipes" / "LibriMix" / "hparams" / "pit.yaml", [*BARE, "--learning_rate", 0.05]
+    train(recipe, tmp_path / "whole", *words, "--num_epochs", 4, seed=0)
+    rates, rate, best = [], 0.05, float("-inf")
+    for row in curve(tmp_path / "whole"):
+        rates.append((float(row["train_learning_rate"]), rate))
+        figure = float(row["valid_si_snri"])
+        rate, best = (rate, figure) if figure >= best else (rate / 2, best)
+    assert [seen for seen, _ in rates] == pytest.approx([expected for _, expected in rates])
     train(recipe, tmp_path / "parts", *words, "--num_epochs", 2, seed=0)
-    train(recipe, tmp_path / "parts", *words, "--num_epochs", 3, seed=99)
-    assert_equal_weights(weights(tmp_path / "whole", 3), weights(tmp_path / "parts", 3))
+    train(recipe, tmp_path / "parts", *words, "--num_epochs", 4, seed=99)
+    assert_equal_weights(weights(tmp_path / "whole", 4), weights(tmp_path / "parts", 4))
 
 
 def test_a_run_option_beats_the_budget(corpora, tmp_path):
