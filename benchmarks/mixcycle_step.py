@@ -63,12 +63,16 @@ def main():
     ours = SpectralMasking(Stft(), TemporalConvNet(257, 2)).to(device)
     peer = SpectralMasking(Stft(), Peer(257, 2)).to(device)
     ours.network.load_torchaudio(peer.network.generator.state_dict())
-    print(f"{device}, {torch.get_num_threads()} threads, batch {options.batch} x {options.seconds} s, torch {torch.__version__}")
+    print(
+        f"{device}, {torch.get_num_threads()} threads, batch {options.batch} x {options.seconds} s, torch {torch.__version__}"
+    )
 
     name = f"torchaudio {version('torchaudio')} MaskGenerator"
     runs = {"ours": step(ours, cycle, batch), name: step(peer, cycle, batch), "ours, PIT": step(ours, PIT(loss), batch)}
     medians = interleaved(runs, options.rounds)
-    memory = {key: saved_bytes(lambda model=model: model(batch.mixture)) for key, model in (("ours", ours), ("peer", peer))}
+    memory = {
+        key: saved_bytes(lambda model=model: model(batch.mixture)) for key, model in (("ours", ours), ("peer", peer))
+    }
     note = f"saved for backward: ours {memory['ours'] / 1e6:.0f} MB, peer {memory['peer'] / 1e6:.0f} MB"
     show("MixCycle training step, plain fp32", medians, "ours", note)
     mixit_table(loss, options.rounds, device)
@@ -92,7 +96,12 @@ def mixit_table(loss, rounds, device):
             f"asteroid {version('asteroid')}": lambda e=estimates, m=mixtures, w=wrapper: w(e, m).backward(),
         }
         saved = saved_bytes(lambda e=estimates, m=mixtures: mixit(e, m, NegSISDR()))
-        show(f"MixIT loss and gradient, {outputs} outputs", interleaved(runs, rounds), "ours", f"ours saves {saved / 1e6:.1f} MB")
+        show(
+            f"MixIT loss and gradient, {outputs} outputs",
+            interleaved(runs, rounds),
+            "ours",
+            f"ours saves {saved / 1e6:.1f} MB",
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Which estimate belongs to which target: permutations, and mixing matrices for mixtures of mixtures."""
 
 import itertools
-from functools import lru_cache
+from functools import cache
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 BRUTE_FORCE_LIMIT = 120
 
 
-@lru_cache(maxsize=None)
+@cache
 def _injections(num_estimates, num_targets):
     """All ways of giving each target its own estimate: ``[P, C]``, P = E! / (E - C)!."""
     return torch.tensor(list(itertools.permutations(range(num_estimates), num_targets)))
@@ -125,7 +125,7 @@ def pit_loss(loss, estimates, targets):
     return loss(reorder(estimates, permutation), targets).mean(-1), permutation
 
 
-@lru_cache(maxsize=None)
+@cache
 def mixing_matrices(num_mixtures, num_estimates):
     """All binary matrices whose columns sum to one: ``[M^E, M, E]``. Each estimate goes to exactly one mixture."""
     ways = torch.tensor(list(itertools.product(range(num_mixtures), repeat=num_estimates)))

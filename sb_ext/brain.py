@@ -53,9 +53,12 @@ class SeparationBrain(sb.Brain):
             return torch.nan_to_num(report.loss).sum() * 0
         return torch.where(keep, torch.nan_to_num(report.loss), 0).sum() / kept
 
-    def freeze_optimizers(self, optimizers):
+    def optimizers_step(self):
         """No optimiser step where no row was kept: momentum alone must not move the weights."""
-        return {} if self.kept_rows == 0 else optimizers
+        if self.kept_rows == 0:
+            self.zero_grad(set_to_none=True)
+        else:
+            super().optimizers_step()
 
     def _measure(self, estimates, batch):
         """Mean negative SI-SNR improvement of a batch, each item cut to its own length; feeds the hooks."""
@@ -126,6 +129,8 @@ class SeparationBrain(sb.Brain):
 
     def on_fit_start(self):
         """As in SpeechBrain; then say where the run stands."""
+        if not (self.compile or self.compile_module_keys):
+            self.modules.separator.register_forward_hook(drop_nonfinite_gradients)
         super().on_fit_start()
         counter = self.hparams.recorder.epoch_counter
         done = counter.current
@@ -134,6 +139,12 @@ class SeparationBrain(sb.Brain):
             counter.limit = done
         if done and if_main_process():
             logger.info("Resuming after epoch %d, optimiser step %d", done, self.optimizer_step)
+
+
+def drop_nonfinite_gradients(separator, inputs, separation):
+    """A forward hook: a row whose loss is not finite sends back zeros, not NaN, to the weights that all rows share."""
+    if separation.sources.requires_grad:
+        separation.sources.register_hook(torch.nan_to_num)
 
 
 def si_snr_improvement(estimates, batch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import ruamel.yaml
 from speechbrain.utils.run_opts import RunOptions
 
+from sb_ext.recipe_file import merge
 from sb_ext.yaml_keys import check_overrides, check_recipe, known_part
 
 BUDGETS = Path("blocks", "budgets")
@@ -66,7 +67,7 @@ def parse(argv):
     if run_opts.optimizer_step_limit is not None:
         # SpeechBrain 1.1.2 leaves it a string.
         run_opts = replace(run_opts, optimizer_step_limit=int(run_opts.optimizer_step_limit))
-    return Command(recipe, run_opts, _merge(_budget(budget, recipe), overrides))
+    return Command(recipe, run_opts, merge(_budget(budget, recipe), overrides))
 
 
 def _take(argv, name):
@@ -102,18 +103,10 @@ def _budget(name, recipe):
     return known_part(recipe, ruamel.yaml.YAML().load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
-def _merge(base, over):
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
 def _keys_of(argv):
     recipe = next((word for word in argv if word.endswith((".yaml", ".yml")) and Path(word).is_file()), None)
     if recipe is None:
         return ""
     lines = Path(recipe).read_text(encoding="utf-8").splitlines()
-    shown = [f"  --{line}" for line in lines if line[:1].isalpha() and "!" not in line]
+    shown = [f"  --{line}" for line in lines if line[:1].isalpha()]
     return f"\nkeys of {recipe}, with their values:\n" + "\n".join(shown) + "\n"

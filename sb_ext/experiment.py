@@ -3,9 +3,11 @@
 import logging
 import os
 
+import ruamel.yaml
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml.core import resolve_references
 from speechbrain.utils.distributed import run_on_main
 
 from sb_ext.brain import SeparationBrain
@@ -13,6 +15,7 @@ from sb_ext.command import parse
 from sb_ext.data.loader import MixtureDataset, collate
 from sb_ext.export import export_model
 from sb_ext.inference import SourceSeparation
+from sb_ext.recipe_file import read_recipe
 from sb_ext.recorder import Recorder, record_start
 
 logger = logging.getLogger(__name__)
@@ -35,13 +38,13 @@ def run(argv, prepare):
     """
     command = parse(argv)
     sb.utils.distributed.ddp_init_group(command.run_opts)
-    with open(command.recipe, encoding="utf-8") as file:
-        hparams = load_hyperpyyaml(file, command.overrides)
-    sb.create_experiment_directory(hparams["output_folder"], command.recipe, command.overrides)
+    hparams = load_hparams(command)
+    sb.create_experiment_directory(hparams["output_folder"])
 
     stores = prepare(hparams)
     hparams["data_description"] = stores["description"]
-    run_on_main(record_start, args=[hparams["output_folder"], hparams])
+    resolved = resolve_references(read_recipe(command.recipe, command.overrides)).getvalue()
+    run_on_main(record_start, args=[hparams["output_folder"], hparams, resolved])
     logger.info("Data: %s; %s", stores["description"], _sizes(stores))
 
     if hparams.get("pretrained"):
@@ -58,7 +61,7 @@ def run(argv, prepare):
             train_loader_kwargs=_loader(hparams, brain, shuffle=True, drop_last=True),
             valid_loader_kwargs=_loader(hparams, brain, batch_size=hparams["valid_batch_size"]),
         )
-    if brain.trainable:
+    if brain.trainable and (brain.debug_persistently or not brain.debug):
         run_on_main(export_model, args=[hparams["output_folder"], hparams["select_by"]])
     if len(stores["test"]):
         test = MixtureDataset(stores["test"])
@@ -70,13 +73,22 @@ def run(argv, prepare):
     return brain
 
 
+def load_hparams(command):
+    """Build what the recipe describes, its weights drawn from its seed."""
+    plain = resolve_references(read_recipe(command.recipe, command.overrides))
+    torch.manual_seed(int(ruamel.yaml.YAML().load(plain)["seed"]))
+    return load_hyperpyyaml(read_recipe(command.recipe, command.overrides))
+
+
 def start_from(source, separator):
     """Give ``separator`` the weights of a trained model; ValueError where it is built in another way."""
     trained = SourceSeparation.from_hparams(source, run_opts={"device": "cpu"}).mods["separator"]
     try:
         separator.load_state_dict(trained.state_dict())
     except RuntimeError as error:
-        raise ValueError(f"pretrained: the model in {source} is built in another way than this recipe's; {error}") from error
+        raise ValueError(
+            f"pretrained: the model in {source} is built in another way than this recipe's; {error}"
+        ) from error
     logger.info("Starting from the weights in %s", source)
 
 
@@ -97,8 +109,8 @@ def make_brain(hparams, run_opts, stores):
         hparams["checkpointer"],
         hparams["training"]["epoch_counter"],
         hparams["select_by"],
-        hparams["training"]["scheduler"],
-        hparams["training"]["train_logger"],
+        hparams["scheduler"],
+        hparams["train_logger"],
     )
     brain = SeparationBrain(
         {"separator": hparams["separator"]["model"]},
@@ -108,8 +120,8 @@ def make_brain(hparams, run_opts, stores):
         hparams["checkpointer"],
     )
     hparams["objective"].to(brain.device)
-    if hparams["training"]["scheduler"] is not None:
-        brain.checkpointer.add_recoverable("scheduler", hparams["training"]["scheduler"])
+    if hparams["scheduler"] is not None:
+        brain.checkpointer.add_recoverable("scheduler", hparams["scheduler"])
     return brain
 
 

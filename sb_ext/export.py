@@ -75,4 +75,8 @@ def _model_yaml(path):
             kept[key] = recipe[key]
     text = io.StringIO()
     yaml.dump(kept, text)
-    return "# A separator trained by sb_ext; load it with sb_ext.inference.SourceSeparation\n" + text.getvalue() + PRETRAINER
+    return (
+        "# A separator trained by sb_ext; load it with sb_ext.inference.SourceSeparation\n"
+        + text.getvalue()
+        + PRETRAINER
+    )

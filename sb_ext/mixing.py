@@ -72,7 +72,7 @@ def shuffle_sources(sources):
 
 
 def deal(estimates, donor, index):
-    """Estimates ``[B, C, T]`` dealt out as ``[B, C, T]``: part c of row b is output ``index[b, c]`` of ``donor[b, c]``."""
+    """``[B, C, T]`` dealt out anew: part c of row b is output ``index[b, c]`` of mixture ``donor[b, c]``."""
     return estimates[donor.to(estimates.device), index.to(estimates.device)]
 
 

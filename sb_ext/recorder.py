@@ -46,7 +46,7 @@ class Recorder:
         figure = self._figure(stats)
         brain.hparams.objective.on_validation(stats, epoch)
         if self.scheduler is not None:
-            old, new = self.scheduler(brain.optimizer, epoch, -figure)
+            old, new = self.scheduler([brain.optimizer], epoch, -figure)
             sb.nnet.schedulers.update_learning_rate(brain.optimizer, new)
             brain.train_stats["learning_rate"] = old
         self.epoch_counter.update_metric(figure)
@@ -105,10 +105,11 @@ class Recorder:
         logger.info("test: %s", " ".join(parts + figures))
 
 
-def record_start(folder, config):
-    """Write the command line and the plain values of the configuration beside the results."""
+def record_start(folder, config, recipe):
+    """Write the command line, the resolved recipe and its plain values beside the results."""
     command = " ".join(["python", *sys.argv])
     write_text(os.path.join(folder, "command.txt"), command + "\n")
+    write_text(os.path.join(folder, "hyperparams.yaml"), recipe)
     write_text(os.path.join(folder, "config.json"), json.dumps(plain(config), indent=1) + "\n")
     if os.path.isfile(sys.argv[0]):
         shutil.copy(sys.argv[0], folder)

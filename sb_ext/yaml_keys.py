@@ -10,6 +10,8 @@ import pydoc
 
 import ruamel.yaml
 
+from sb_ext.recipe_file import tag_of
+
 
 class UnknownKeyError(ValueError):
     """A key that nothing reads."""
@@ -63,24 +65,20 @@ def _load(path):
         return ruamel.yaml.YAML().load(file)
 
 
-def _tag(node):
-    return (getattr(getattr(node, "tag", None), "value", None) or "") if hasattr(node, "tag") else ""
-
-
 def _included(node, folder):
     """The path that a node includes, or None."""
-    tag = _tag(node)
+    tag = tag_of(node)
     return os.path.join(folder, tag.removeprefix("!include:")) if tag.startswith("!include:") else None
 
 
 def _parameters(node):
     """The keyword names that the class or function behind a node takes; None where anything goes."""
-    kind, _, name = _tag(node).partition(":")
+    kind, _, name = tag_of(node).partition(":")
     if kind not in ("!new", "!name", "!apply") or not name:
         return None
     target = pydoc.locate(name)
     if target is None:
-        raise UnknownKeyError(f"{_tag(node)}: there is no such class or function")
+        raise UnknownKeyError(f"{tag_of(node)}: there is no such class or function")
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):
@@ -95,7 +93,7 @@ def _known(node, folder):
     path = _included(node, folder)
     if path is not None:
         return set(_load(path))
-    if _tag(node):
+    if tag_of(node):
         return _parameters(node)
     return set(node) if isinstance(node, dict) else None
 
@@ -128,7 +126,7 @@ def _check_tree(node, path, prefix):
         return
     included = _included(node, folder)
     if isinstance(node, dict):
-        if _tag(node):
+        if tag_of(node):
             _compare(node, node, folder, path, prefix)
         for key, value in node.items():
             _check_tree(value, path, f"{prefix}{key}.")

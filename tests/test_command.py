@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import ruamel.yaml
-from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.run_opts import RunOptions
 
 from sb_ext.command import parse
+from sb_ext.experiment import load_hparams
 from sb_ext.losses import NegSISDR
 from sb_ext.mixing import SameIndexPairing
 from sb_ext.objectives import PIT
@@ -28,10 +28,9 @@ def name_of(path):
     return f"{path.parents[1].name}/{path.stem}"
 
 
-def load(recipe, *words):
-    command = parse([str(recipe), *words])
-    with open(command.recipe, encoding="utf-8") as file:
-        return load_hyperpyyaml(file, command.overrides)
+def load(*argv):
+    """The hyperparameters that a command line gives."""
+    return load_hparams(parse([str(word) for word in argv]))
 
 
 @pytest.fixture
@@ -164,12 +163,10 @@ def test_another_class_with_values_on_the_command_line_takes_the_place_of_the_re
     assert type(load(MIXCYCLE, "--budget", "tiny", f"--{key}", text)[key]) is kind
 
 
-def test_a_recipe_may_put_a_class_with_values_where_a_block_has_none(edited):
-    """``scheduler: null`` in blocks/training.yaml is there to be set."""
-    plain = "    patience: !ref <patience>\n"
-    schedule = "    scheduler: !new:speechbrain.nnet.schedulers.ReduceLROnPlateau\n        patience: 3\n"
-    hparams = load(edited("LibriMix/hparams/mixcycle.yaml", plain, plain + schedule))
-    assert hparams["training"]["scheduler"].patience == 3
+def test_a_schedule_with_values_may_be_given_on_the_command_line():
+    """Where the recipe says ``scheduler: null``."""
+    hparams = load(MIXCYCLE, "--scheduler", "!new:speechbrain.nnet.schedulers.ReduceLROnPlateau {patience: 3}")
+    assert hparams["scheduler"].patience == 3
 
 
 def test_nested_overrides_reach_the_model_and_leave_its_neighbours():

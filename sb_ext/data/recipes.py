@@ -167,5 +167,3 @@ def _own_metadata(hparams, cache, train_split):
 
     _on_main_first(lambda: build_once(folder, settings, build))
     return folder
-
-

@@ -81,7 +81,7 @@ class SelfEvaluation(Evaluation):
 
     def finish(self, separate, stage):
         """Remix, separate, measure; figures for the curve, and the files at test."""
-        if len(self.names) < self.estimates[0].shape[0]:
+        if not self.names or len(self.names) < self.estimates[0].shape[0]:
             return {}
         result = self.remix(separate, progress=stage == "TEST")
         if stage == "TEST" and self.folder is not None:

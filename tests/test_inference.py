@@ -1,0 +1,175 @@
+"""Using trained models: from an output folder, a model folder, and SpeechBrain's own kind of folder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sb_ext.evaluation import self_evaluate
+from sb_ext.inference import SourceSeparation, load_separator
+
+MODEL = """
+sample_rate: 8000
+num_outputs: 2
+separator:
+    model: !new:sb_ext.separators.SpectralMasking
+        filterbank: !new:sb_ext.filterbanks.Stft
+            window_size: 64
+            hop_size: 16
+        network: !new:sb_ext.networks.TemporalConvNet
+            num_inputs: 33
+            num_outputs: 2
+            bottleneck: 8
+            hidden: 16
+            num_layers: 2
+            num_stacks: 1
+modules:
+    separator: !ref <separator[model]>
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        separator: !ref <separator[model]>
+"""
+
+SEPFORMER = """
+sample_rate: 8000
+num_spks: 2
+encoder: !new:speechbrain.lobes.models.dual_path.Encoder
+    kernel_size: 16
+    out_channels: 8
+masknet: !new:speechbrain.lobes.models.conv_tasnet.MaskNet
+    N: 8
+    B: 8
+    H: 8
+    P: 3
+    X: 1
+    R: 1
+    C: 2
+decoder: !new:speechbrain.lobes.models.dual_path.Decoder
+    in_channels: 8
+    out_channels: 1
+    kernel_size: 16
+    stride: 8
+    bias: False
+modules:
+    encoder: !ref <encoder>
+    masknet: !ref <masknet>
+    decoder: !ref <decoder>
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        encoder: !ref <encoder>
+        decoder: !ref <decoder>
+"""
+
+
+@pytest.fixture
+def model_folder(tmp_path, tiny_separator):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "hyperparams.yaml").write_text(MODEL)
+    torch.save(tiny_separator(2).state_dict(), folder / "separator.ckpt")
+    return folder
+
+
+def test_a_model_folder_gives_the_trained_weights(model_folder, tiny_separator):
+    model = SourceSeparation.from_hparams(str(model_folder), run_opts={"device": "cpu"})
+    mixture = torch.randn(3, 2000)
+    expected = tiny_separator(2).eval()(mixture).sources.transpose(1, 2)
+    assert torch.equal(model.separate_batch(mixture), expected)
+    assert not any(parameter.requires_grad for parameter in model.mods.parameters())
+
+
+@pytest.mark.parametrize(("rate", "channels", "suffix"), [(8000, 1, "wav"), (16000, 2, "flac"), (44100, 1, "wav")])
+def test_files_of_any_rate_and_channels_are_separated(model_folder, tmp_path, rate, channels, suffix):
+    model = SourceSeparation.from_hparams(str(model_folder), run_opts={"device": "cpu"})
+    path = tmp_path / f"meeting.{suffix}"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal((rate, channels)), rate)
+    sources = model.separate_file(str(path))
+    assert sources.shape[::2] == (1, 2)
+    assert abs(sources.shape[1] - 8000) <= 1
+    assert torch.isfinite(sources).all()
+
+
+def test_a_file_that_is_no_audio_is_named(model_folder, tmp_path):
+    model = SourceSeparation.from_hparams(str(model_folder), run_opts={"device": "cpu"})
+    path = tmp_path / "notes.wav"
+    path.write_text("not audio")
+    with pytest.raises(ValueError, match="notes.wav: cannot be read as audio"):
+        model.separate_file(str(path))
+    with pytest.raises(FileNotFoundError, match="absent.wav"):
+        model.separate_file(str(tmp_path / "absent.wav"))
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no hyperparams.yaml"):
+        SourceSeparation.from_hparams(str(tmp_path))
+
+
+@pytest.fixture
+def sepformer_folder(tmp_path):
+    """A folder as SpeechBrain's SepformerSeparation takes it, tiny, with random weights."""
+    from hyperpyyaml import load_hyperpyyaml
+
+    folder = tmp_path / "sepformer"
+    folder.mkdir()
+    (folder / "hyperparams.yaml").write_text(SEPFORMER)
+    modules = load_hyperpyyaml(SEPFORMER)
+    for name in ("encoder", "decoder"):
+        torch.save(modules[name].state_dict(), folder / f"{name}.ckpt")
+    return folder
+
+
+def test_speechbrains_own_models_load_and_survive_silence(sepformer_folder):
+    separate, rate = load_separator(str(sepformer_folder), "cpu")
+    assert rate == 8000
+    assert separate(torch.randn(2, 1600)).shape == (2, 2, 1600)
+    assert torch.isfinite(separate(torch.zeros(1, 1600))).all()
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for place in range(5):
+        wave = 0.1 * np.random.default_rng(place).standard_normal(6000 + 100 * place)
+        soundfile.write(folder / f"take{place}.wav", wave, 8000)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["model_folder", "sepformer_folder"])
+def test_the_command_self_evaluates_any_model_on_any_folder(kind, recordings, tmp_path, request, capsys):
+    out = tmp_path / "out"
+    model = str(request.getfixturevalue(kind))
+    words = [model, str(recordings), "--repeats", "2", "--segment_seconds", "0.5", "--device", "cpu", "--out", str(out)]
+    self_evaluate.main(words)
+    summary = json.loads((out / "self_evaluation.json").read_text())
+    assert summary["recordings"] == 5
+    assert len((out / "self_evaluation.csv").read_text().splitlines()) == 6
+    assert "verdict: " in capsys.readouterr().out
+
+
+def test_the_command_names_a_missing_folder(model_folder, tmp_path):
+    with pytest.raises(SystemExit, match="nowhere: no such folder"):
+        self_evaluate.main([str(model_folder), str(tmp_path / "nowhere")])
+
+
+def test_the_commands_help_is_there(capsys):
+    with pytest.raises(SystemExit):
+        self_evaluate.main(["--help"])
+    assert "SI-SNR improvement" in capsys.readouterr().out
+
+
+def test_the_stand_in_gives_the_truth_beside_the_figure(model_folder, tmp_path):
+    from sb_ext.data.realm_standin import make_realm_standin
+
+    folder = make_realm_standin(tmp_path / "standin", num_mixtures=24, num_early=2)
+    out = tmp_path / "out"
+    result = self_evaluate.main(
+        [str(model_folder), str(folder), "--repeats", "2", "--device", "cpu", "--out", str(out)]
+    )
+    assert "ground_truth" in result.summary
+    names = {Path(line.split(",")[0]).name for line in (out / "self_evaluation.csv").read_text().splitlines()[1:]}
+    assert names
+    assert not any(name.startswith("early") for name in names)
