@@ -151,5 +151,8 @@ class Objective(nn.Module):
         """
         raise NotImplementedError
 
+    def prepare(self, separator):
+        """Make room for what is kept of the separator (a copy, say), before checkpoints are read; most keep nothing."""
+
     def on_validation(self, stats, epoch):
         """Hear the validation figures of an epoch; objectives that change their ways by them override this."""

@@ -103,6 +103,7 @@ def make_brain(hparams, run_opts, stores):
     hparams["train_data"] = MixtureDataset(
         train, segment=_samples(hparams, "segment_seconds"), seed=hparams["seed"], passes=hparams["passes_per_epoch"]
     )
+    hparams["objective"].prepare(hparams["separator"]["model"])
     os.environ["SB_GLOBAL_SEED"] = str(hparams["seed"])
     hparams["recorder"] = Recorder(
         hparams["output_folder"],

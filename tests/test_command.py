@@ -154,7 +154,7 @@ def test_values_of_a_class_on_the_command_line_reach_it():
 
 @pytest.mark.parametrize(
     "key, text, kind",
-    [("teacher", "!new:sb_ext.objectives.teacher.AveragedTeacher {separator: !ref '<separator[model]>', decay: 0.7}",
+    [("teacher", "!new:sb_ext.objectives.teacher.AveragedTeacher {decay: 0.7}",
       AveragedTeacher),
      ("objective", "!new:sb_ext.objectives.PIT {loss: !ref '<loss>'}", PIT)],
 )  # fmt: skip

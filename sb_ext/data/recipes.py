@@ -146,7 +146,8 @@ def _train_split_of(folder, wanted):
         return wanted
     if len(found) != 1:
         raise ValueError(
-            f"train_split: {folder} has no {wanted!r} ({SPLITS.get(wanted, wanted)}); set --train_split to one of {found}"
+            f"train_split: {folder} has no {wanted!r} ({SPLITS.get(wanted, wanted)}); "
+            f"set --train_split to one of {found}"
         )
     logger.info("train_split: %s has no %s, training on %s", folder, wanted, found[0])
     return next((short for short, name in SPLITS.items() if name == found[0]), found[0])

@@ -5,9 +5,9 @@ the outputs does: two parts from *different* outputs lie on different sides of t
 two parts from the *same* output lie on the same side and stay together. So the two kinds of pairs are measured apart.
 """
 
-# Below this share of the different-index figure, the same-index figure shows a split that belongs to the outputs.
+# Below this share of the higher of the two figures, the lower one shows a split that belongs to the outputs.
 SOUND_SHARE = 0.15
-# A same-index figure below this, in dB, shows no separation that would have to be believed.
+# A lower figure below this, in dB, shows no separation that would have to be believed.
 LEAST_SHOWN = 0.5
 # Of the parts that are remixed; above it, outputs are left empty rather than shared out.
 MOST_SILENCE = 0.25
@@ -25,7 +25,7 @@ def judge(summary):
     -------
     dict
         ``swap_gap``: different minus same, in dB. ``plausible``: bool. ``verdict``: the reason, in words. ``guarded``:
-        the same-index figure, in dB, which no split by output index can raise; for choosing checkpoints.
+        the lower of the two, in dB, which no split by output index can raise; for choosing checkpoints.
 
     Example
     -------
@@ -40,9 +40,15 @@ def judge(summary):
         verdict = f"not plausible: {100 * silent:.0f} % of the estimates are silent beside the other ones"
     elif not max(same, cross) > LEAST_SHOWN:
         verdict = f"not plausible: remixtures are hardly separated ({same:.1f} and {cross:.1f} dB)"
-    elif not same > max(LEAST_SHOWN, SOUND_SHARE * cross):
+    elif not min(same, cross) > max(LEAST_SHOWN, SOUND_SHARE * max(same, cross)):
+        kinds = ("one output", "different outputs") if same < cross else ("different outputs", "one output")
         verdict = (
-            f"not plausible: pairs from one output are not separated ({same:.1f} dB), "
-            f"pairs from different outputs are ({cross:.1f} dB)"
+            f"not plausible: pairs from {kinds[0]} are not separated ({min(same, cross):.1f} dB), "
+            f"pairs from {kinds[1]} are ({max(same, cross):.1f} dB)"
         )
-    return {"swap_gap": cross - same, "plausible": verdict == "plausible", "verdict": verdict, "guarded": same}
+    return {
+        "swap_gap": cross - same,
+        "plausible": verdict == "plausible",
+        "verdict": verdict,
+        "guarded": min(same, cross),
+    }

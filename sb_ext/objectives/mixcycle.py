@@ -60,6 +60,11 @@ class MixCycle(Objective):
         loss, _ = pit_loss(self.loss, separator(mixture).sources, targets)
         return LossReport(loss, self._audible(targets, mixture), {"cycle": 1.0})
 
+    def prepare(self, separator):
+        """Let warm-up and teacher make room for copies."""
+        self.warmup.prepare(separator)
+        self.teacher.prepare(separator)
+
     def on_validation(self, stats, epoch):
         """Let the switch hear the validation figures."""
         self.switch.on_validation(stats, epoch)

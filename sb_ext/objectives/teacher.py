@@ -9,6 +9,9 @@ from torch import nn
 class CurrentTeacher(nn.Module):
     """The student itself, without gradient: its weights one step before (the paper's theta' = theta^(tau - 1))."""
 
+    def prepare(self, separator):
+        """Nothing to make ready."""
+
     def forward(self, separator, mixture):
         """``mixture [B, T]`` to estimates ``[B, C, T]``."""
         with torch.no_grad():
@@ -18,17 +21,17 @@ class CurrentTeacher(nn.Module):
 class AveragedTeacher(nn.Module):
     """A moving average of the student's weights (mean teacher, Tarvainen and Valpola 2017).
 
+    MixCycle's teacher and student can run away together within a hundred steps: a small shift of the teacher's split
+    becomes the student's target, and at once the teacher's again. The average breaks that loop.
+
     Arguments
     ---------
-    separator : Separator
-        The student; copied.
     decay : float
         Share of the old average that a step keeps.
 
     Example
     -------
-    >>> student = nn.Linear(1, 1)
-    >>> teacher = AveragedTeacher(student, decay=0.5)
+    >>> student, teacher = nn.Linear(1, 1), AveragedTeacher(decay=0.5)
     >>> teacher.follow(student)
     >>> before = student.weight.item()
     >>> _ = student.weight.data.add_(1.0)
@@ -37,17 +40,24 @@ class AveragedTeacher(nn.Module):
     0.5
     """
 
-    def __init__(self, separator, decay=0.999):
+    def __init__(self, decay=0.99):
         super().__init__()
-        self.average = copy.deepcopy(separator).requires_grad_(False)
-        self.decay = decay
-        # The student may get its weights after this copy was made.
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay: expected 0 <= decay < 1, received {decay}")
+        self.decay, self.average = decay, None
+        # The warm-up moves the student before the average has begun.
         self.register_buffer("started", torch.tensor(False))
+
+    def prepare(self, separator):
+        """Make room for the average, a copy of the separator, before checkpoints are read."""
+        self.average = copy.deepcopy(separator).requires_grad_(False)
 
     @torch.no_grad()
     def follow(self, separator):
-        """Move the average towards the student, which may be wrapped by DDP."""
+        """Move the average towards the student, which may be wrapped by DDP; the first time, all the way."""
         student = getattr(separator, "module", separator)
+        if self.average is None:
+            self.prepare(student)
         decay = self.decay if self.started else 0.0
         self.started.fill_(True)
         for old, new in zip(self.average.parameters(), student.parameters(), strict=True):

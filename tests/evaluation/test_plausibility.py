@@ -132,10 +132,17 @@ def test_a_collapsed_mixcycle_is_flagged(digits):
 
 @pytest.mark.parametrize(
     ("same", "cross", "silent", "plausible"),
-    [(8.0, 9.0, 0.0, True), (1.0, 3.0, 0.1, True), (0.5, 12.2, 0.0, False), (0.1, 0.2, 0.0, False), (5, 5, 0.5, False)],
+    [
+        (8.0, 9.0, 0.0, True),
+        (1.0, 3.0, 0.1, True),
+        (0.5, 12.2, 0.0, False),
+        (0.1, 0.2, 0.0, False),
+        (5, 5, 0.5, False),
+        (9.0, 0.2, 0.0, False),
+    ],
 )
 def test_verdicts(same, cross, silent, plausible):
     verdict = judge({"same_index": same, "cross_index": cross, "silent_share": silent})
     assert verdict["plausible"] is plausible
-    assert verdict["guarded"] == same
+    assert verdict["guarded"] == min(same, cross)
     assert verdict["verdict"].startswith("plausible" if plausible else "not plausible")

@@ -312,8 +312,8 @@ def test_the_current_teacher_is_the_student(tiny_separator, make_batch):
 
 
 def test_the_averaged_teacher_follows_like_a_moving_average():
-    student = Spy()
-    teacher = AveragedTeacher(student, decay=0.75)
+    student, teacher = Spy(), AveragedTeacher(decay=0.75)
+    teacher.prepare(student)
     student.shares.data.copy_(torch.tensor([3.0, 4.0]))  # a checkpoint loaded after the copy was made
     teacher.follow(student)
     assert teacher.average.shares.tolist() == [3.0, 4.0]
@@ -333,8 +333,7 @@ def test_the_averaged_teacher_follows_a_student_inside_ddp():
             super().__init__()
             self.module = module
 
-    student = Spy()
-    teacher = AveragedTeacher(student, decay=0.5)
+    student, teacher = Spy(), AveragedTeacher(decay=0.5)
     teacher.follow(Wrapped(student))
     student.shares.data += 1
     teacher.follow(Wrapped(student))
@@ -343,13 +342,14 @@ def test_the_averaged_teacher_follows_a_student_inside_ddp():
 
 def test_the_averaged_teacher_is_saved_with_the_objective_and_moves_with_it(make_batch):
     student, batch = Spy(), make_batch()
-    objective = cycle(teacher=AveragedTeacher(student, decay=0.5))
+    objective = cycle(teacher=AveragedTeacher(decay=0.5))
     for _ in range(2):
         student.shares.data += 1
         objective(student, batch, 1)
     state = objective.state_dict()
     assert "teacher.average.shares" in state
-    restored = cycle(teacher=AveragedTeacher(Spy(), decay=0.5))
+    restored = cycle(teacher=AveragedTeacher(decay=0.5))
+    restored.prepare(Spy())
     restored.load_state_dict(state)
     for one in (objective, restored):  # a resumed average goes on, it does not start anew
         one(student, batch, 1)
@@ -361,7 +361,8 @@ def test_the_averaged_teacher_is_saved_with_the_objective_and_moves_with_it(make
 def test_the_averaged_teacher_knows_what_the_warm_up_taught(make_batch):
     """After the switch the teacher is an average of the warmed-up student, not of the random weights from before."""
     student, batch = Spy(), make_batch()
-    objective = MixCycle(MixPIT(LOSS), LOSS, switch=AfterEpochs(1), teacher=AveragedTeacher(student, decay=0.9))
+    objective = MixCycle(MixPIT(LOSS), LOSS, switch=AfterEpochs(1), teacher=AveragedTeacher(decay=0.9))
+    objective.prepare(student)
     student.shares.data += 5  # what was learned
     for _ in range(60):
         objective(student, batch, 1)
