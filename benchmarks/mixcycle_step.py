@@ -63,9 +63,8 @@ def main():
     ours = SpectralMasking(Stft(), TemporalConvNet(257, 2)).to(device)
     peer = SpectralMasking(Stft(), Peer(257, 2)).to(device)
     ours.network.load_torchaudio(peer.network.generator.state_dict())
-    print(
-        f"{device}, {torch.get_num_threads()} threads, batch {options.batch} x {options.seconds} s, torch {torch.__version__}"
-    )
+    threads = f"{device}, {torch.get_num_threads()} threads"
+    print(f"{threads}, batch {options.batch} x {options.seconds} s, torch {torch.__version__}")
 
     name = f"torchaudio {version('torchaudio')} MaskGenerator"
     runs = {"ours": step(ours, cycle, batch), name: step(peer, cycle, batch), "ours, PIT": step(ours, PIT(loss), batch)}
