@@ -105,10 +105,25 @@ def read_records(folder):
     for path in sorted(Path(folder).glob("*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            records[record["id"]] = record
+            records[record["id"]] = {**record, "figures": {**record["figures"], **last_point(record)}}
         except (ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{path}: no record of a row ({error!r}); restore it or remove it") from None
     return records
+
+
+def last_point(record):
+    """The last validation's figures: a collapse shows here, since the test takes the best checkpoint.
+
+    Example
+    -------
+    >>> last_point({"curve_columns": ["steps", "valid_si_snri"], "curve": [[250, 3.1], [500, -17.7]]})
+    {'last_si_snri': -17.7}
+    """
+    if not record.get("curve"):
+        return {}
+    point = dict(zip(record["curve_columns"], record["curve"][-1], strict=True))
+    figures = {"last_si_snri": point.get("valid_si_snri"), "last_self_evaluation": point.get("valid_self_evaluation")}
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def state(row, records):

@@ -35,13 +35,19 @@ HOW_TO = """\
 A row whose configuration has changed is run again with `--again`; until then its old result is left out above. To run
 an unchanged row again, remove its JSON and its folder in `results/study`."""
 
+ROWS = """\
+Means over seeds ± standard error. The test takes the checkpoint of the best validation; *at the end of training* is the
+last validation's SI-SNRi, where a collapse shows. Self-evaluation and the truth beside it are of the same mixtures."""
+
 FIGURES = {
     "SI-SNRi (dB)": "si_snri",
     "Oracle SI-SNRi (dB)": "si_snri_oracle",
     "Self-evaluation (dB)": "self_evaluation",
     "Truth beside it (dB)": "ground_truth",
+    "At the end of training (dB)": "last_si_snri",
 }
 NAMES = {"si_snri": "", "si_snri_oracle": "oracle", "self_evaluation": "self-evaluation", "ground_truth": "truth"}
+NAMES |= {"last_si_snri": "at the end", "last_self_evaluation": "self-evaluation at the end"}
 HEADINGS = ("Method", "Row", "Seeds", *FIGURES, "Plausible", "Steps", "Minutes", "Device")
 
 
@@ -61,7 +67,7 @@ def page(rows, records, claims):
         The same for the same rows, records and claims.
     """
     parts = [INTRODUCTION, CLAIMS, claims_table(rows, records, claims), "## The rows"]
-    parts.append("Means over seeds ± standard error. Self-evaluation and the truth beside it are of the same mixtures.")
+    parts.append(ROWS)
     for corpus in dict.fromkeys(row.corpus for row in rows):
         parts += [f"### {corpus.name}", corpus.about, rows_table([r for r in rows if r.corpus is corpus], records)]
     left_out = _left_out(rows, records)

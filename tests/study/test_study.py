@@ -315,9 +315,11 @@ def end_training(row, place):
 
 
 def test_records_survive_a_round_trip(tmp_path):
-    record = {"id": "a-seed0", "figures": {"si_snri": 1.0}, "curve": [[1, 2.0]], "note": 'quoted "text"'}
+    curve = {"curve_columns": ["steps", "valid_si_snri"], "curve": [[1, 2.0], [2, -3.0]]}
+    record = {"id": "a-seed0", "figures": {"si_snri": 1.0}, "note": 'quoted "text"', **curve}
     write_record(record, tmp_path)
-    assert read_records(tmp_path) == {"a-seed0": record}
+    figures = {"si_snri": 1.0, "last_si_snri": -3.0}
+    assert read_records(tmp_path) == {"a-seed0": {**record, "figures": figures}}
 
 
 def test_the_command_line_reports_what_is_wrong(rows, place, capsys):
