@@ -39,7 +39,16 @@ def _mixed_products(estimates, targets, mixing):
     return power, cross
 
 
-class NegSNR:
+class PairwiseLoss:
+    """A loss of matched signals, called with ``[..., T]`` and ``[..., T]``, that can measure all pairs as well."""
+
+    def pairwise(self, estimates, targets):
+        """Loss of all pairs: ``[B, E, T]`` and ``[B, C, T]`` give ``[B, E, C]``, in dB."""
+        _check_pair(estimates, targets)
+        return self(estimates.unsqueeze(2), targets.unsqueeze(1))
+
+
+class NegSNR(PairwiseLoss):
     """Negative signal-to-noise ratio with a soft ceiling: ``-10 log10(|s|^2 / (|s - e|^2 + 10^(-max/10) |s|^2))``.
 
     Arguments
@@ -61,11 +70,6 @@ class NegSNR:
         """Loss of matched signals: ``[..., T]`` and ``[..., T]`` give ``[...]``, in dB."""
         return self._from_powers(targets.square().sum(-1), (targets - estimates).square().sum(-1))
 
-    def pairwise(self, estimates, targets):
-        """Loss of all pairs: ``[B, E, T]`` and ``[B, C, T]`` give ``[B, E, C]``, in dB."""
-        _check_pair(estimates, targets)
-        return self(estimates.unsqueeze(2), targets.unsqueeze(1))
-
     def scores(self, estimates, targets):
         """``pairwise`` from inner products, without gradient; for choosing assignments only."""
         _check_pair(estimates, targets)
@@ -86,7 +90,7 @@ class NegSNR:
         return -_decibels(target, noise + self.ceiling * target)
 
 
-class NegSISDR:
+class NegSISDR(PairwiseLoss):
     """Negative scale-invariant signal-to-distortion ratio of zero-mean signals (Le Roux et al. 2019, eq. 3 and 4).
 
     ``-10 log10(|a s|^2 / |a s - e|^2)`` with ``a = <e, s> / |s|^2``. SI-SNR is the same measure.
@@ -106,11 +110,6 @@ class NegSISDR:
         power = targets.square().sum(-1, keepdim=True)
         projection = (estimates * targets).sum(-1, keepdim=True) / (power + EPS) * targets
         return -_decibels(projection.square().sum(-1), (projection - estimates).square().sum(-1))
-
-    def pairwise(self, estimates, targets):
-        """Loss of all pairs: ``[B, E, T]`` and ``[B, C, T]`` give ``[B, E, C]``, in dB."""
-        _check_pair(estimates, targets)
-        return self(estimates.unsqueeze(2), targets.unsqueeze(1))
 
     def scores(self, estimates, targets):
         """``pairwise`` from inner products, without gradient; for choosing assignments only."""

@@ -1,20 +1,19 @@
 """Mixture invariant training (MixIT; Wisdom et al. 2020)."""
 
 from sb_ext.assignment import mixit
-from sb_ext.contracts import LossReport, Objective
-from sb_ext.mixing import CyclicGroups
+from sb_ext.objectives.mixpit import MixPIT
 
 
-class MixIT(Objective):
+class MixIT(MixPIT):
     """The sum of mixtures is separated into many estimates, which must add up to the mixtures in some way.
 
-    Never reads references.
+    Of MixPIT only the cost differs. Never reads references.
 
     Arguments
     ---------
     loss : sb_ext.losses.NegSNR or alike
     num_mixtures : int
-        How many mixtures are summed: 2.
+        How many mixtures are summed: 2, whatever the number of outputs.
     grouping : CyclicGroups or DisjointGroups, optional
         Which mixtures are summed.
 
@@ -29,14 +28,6 @@ class MixIT(Objective):
     torch.Size([3])
     """
 
-    def __init__(self, loss, num_mixtures=2, grouping=None):
-        super().__init__()
-        self.loss, self.num_mixtures = loss, num_mixtures
-        self.grouping = CyclicGroups() if grouping is None else grouping
-
-    def forward(self, separator, batch, epoch):
-        """See Objective."""
-        groups = self.grouping(len(batch), self.num_mixtures).to(batch.mixture.device)
-        mixtures = batch.mixture[groups]
-        loss, _ = mixit(separator(mixtures.sum(1)).sources, mixtures, self.loss)
-        return LossReport.of_all(loss)
+    def cost(self, estimates, mixtures):
+        """Loss ``[B]`` under the best mixing matrix (Wisdom et al. 2020, eq. 3)."""
+        return mixit(estimates, mixtures, self.loss)[0]

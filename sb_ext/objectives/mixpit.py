@@ -38,5 +38,8 @@ class MixPIT(Objective):
         """See Objective."""
         groups = self.grouping(len(batch), self.num_mixtures).to(batch.mixture.device)
         mixtures = batch.mixture[groups]
-        loss, _ = pit_loss(self.loss, separator(mixtures.sum(1)).sources, mixtures)
-        return LossReport.of_all(loss)
+        return LossReport.of_all(self.cost(separator(mixtures.sum(1)).sources, mixtures))
+
+    def cost(self, estimates, mixtures):
+        """Loss ``[B]`` of the estimates ``[B, E, T]`` of a sum beside its ``mixtures [B, M, T]``."""
+        return pit_loss(self.loss, estimates, mixtures)[0]
