@@ -165,7 +165,7 @@ def edited(place, name, old, new, folder="LibriMix/hparams"):
 
 def test_an_averaged_teacher_is_resumed(corpora, tmp_path):
     teacher = "teacher: !new:sb_ext.objectives.teacher."
-    averaged = f"{teacher}AveragedTeacher\n    separator: !ref <separator[model]>\n    decay: 0.7"
+    averaged = f"{teacher}AveragedTeacher\n    decay: 0.7\n#"
     recipe = edited(tmp_path, "mixcycle", f"{teacher}CurrentTeacher", averaged)
     words = [*BARE, "--warmup_epochs", 0]
     train(recipe, tmp_path / "whole", *words, seed=0)
@@ -229,10 +229,9 @@ def test_the_test_figures_are_those_of_the_best_checkpoint(corpora, tmp_path):
 
 def test_a_scheduler_changes_the_learning_rate_and_is_resumed(corpora, tmp_path):
     """SpeechBrain's ReduceLROnPlateau: the only one that is called with optimizers, epoch and loss."""
-    scheduler = "scheduler: !new:speechbrain.nnet.schedulers.ReduceLROnPlateau\n    patience: 0\n"
-    scheduler += "    factor: 0.5\n    dont_halve_until_epoch: 0\n#"
-    edited(tmp_path, "training", "scheduler: null", scheduler, folder="blocks")
-    recipe, words = tmp_path / "recipes" / "LibriMix" / "hparams" / "pit.yaml", [*BARE, "--learning_rate", 0.05]
+    scheduler = "!new:speechbrain.nnet.schedulers.ReduceLROnPlateau"
+    scheduler += " {patience: 0, factor: 0.5, dont_halve_until_epoch: 0}"
+    recipe, words = "pit", [*BARE, "--learning_rate", 0.05, "--scheduler", scheduler]
     train(recipe, tmp_path / "whole", *words, "--num_epochs", 4, seed=0)
     rates, rate, best = [], 0.05, float("-inf")
     for row in curve(tmp_path / "whole"):
