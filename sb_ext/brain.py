@@ -94,7 +94,9 @@ class SeparationBrain(sb.Brain):
             self.hparams.train_data.set_epoch(epoch)
             self.hparams.objective.train()
             return
-        self.hooks = [hook for hook in self.hparams.evaluations if hook.wanted(stage.name, epoch)]
+        # Every rank validates, since all choose checkpoints by it; the test's tables are made and written once.
+        wanted = stage == sb.Stage.VALID or if_main_process()
+        self.hooks = [hook for hook in self.hparams.evaluations if wanted and hook.wanted(stage.name, epoch)]
         for hook in self.hooks:
             hook.start(stage.name)
 

@@ -128,6 +128,53 @@ def test_speechbrains_own_models_load_and_survive_silence(sepformer_folder):
     assert torch.isfinite(separate(torch.zeros(1, 1600))).all()
 
 
+ESTIMATOR = """
+sample_rate: 8000
+snrmax: 10
+snrmin: 0
+encoder: !new:torch.nn.Conv1d
+    in_channels: 2
+    out_channels: 4
+    kernel_size: 16
+    stride: 8
+linear: !new:torch.nn.Linear
+    in_features: 8
+    out_features: 1
+encoder_out: !new:torch.nn.Sequential
+    - !ref <linear>
+    - !new:torch.nn.Sigmoid
+stat_pooling: !new:speechbrain.nnet.pooling.StatisticsPooling
+modules:
+    encoder: !ref <encoder>
+    encoder_out: !ref <encoder_out>
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        encoder: !ref <encoder>
+        encoder_out: !ref <encoder_out>
+"""
+
+
+@pytest.fixture
+def estimator_folder(tmp_path):
+    """A folder as SpeechBrain's SNREstimator takes it, tiny, with random weights."""
+    from hyperpyyaml import load_hyperpyyaml
+
+    folder = tmp_path / "estimator"
+    folder.mkdir()
+    (folder / "hyperparams.yaml").write_text(ESTIMATOR)
+    modules = load_hyperpyyaml(ESTIMATOR)
+    for name in ("encoder", "encoder_out"):
+        torch.save(modules[name].state_dict(), folder / f"{name}.ckpt")
+    return folder
+
+
+def test_speechbrains_snr_estimator_is_a_third_figure(model_folder, estimator_folder, recordings, tmp_path, capsys):
+    words = [str(model_folder), str(recordings), "--repeats", "1", "--device", "cpu", "--out", str(tmp_path / "out")]
+    result = self_evaluate.main([*words, "--snr_estimator", str(estimator_folder)])
+    assert 0 <= result.summary["neural_snr"] <= 10
+    assert "SNREstimator: " in capsys.readouterr().out
+
+
 @pytest.fixture
 def recordings(tmp_path):
     folder = tmp_path / "recordings"

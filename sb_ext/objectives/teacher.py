@@ -22,7 +22,8 @@ class AveragedTeacher(nn.Module):
     """A moving average of the student's weights (mean teacher, Tarvainen and Valpola 2017).
 
     MixCycle's teacher and student can run away together within a hundred steps: a small shift of the teacher's split
-    becomes the student's target, and at once the teacher's again. The average breaks that loop.
+    becomes the student's target, and at once the teacher's again. The average slows that loop down; together with
+    SameIndexPairing it kept MixCycle sound where either alone did not (LOG.md).
 
     Arguments
     ---------
