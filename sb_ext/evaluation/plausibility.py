@@ -5,12 +5,16 @@ the outputs does: two parts from *different* outputs lie on different sides of t
 two parts from the *same* output lie on the same side and stay together. So the two kinds of pairs are measured apart.
 """
 
+import math
+
 # Below this share of the higher of the two figures, the lower one shows a split that belongs to the outputs.
 SOUND_SHARE = 0.15
 # A lower figure below this, in dB, shows no separation that would have to be believed.
 LEAST_SHOWN = 0.5
 # Of the parts that are remixed; above it, outputs are left empty rather than shared out.
 MOST_SILENCE = 0.25
+# What stands for a figure, in dB, where nothing could be measured.
+LEAST_POSSIBLE = -100.0
 
 
 def judge(summary):
@@ -36,6 +40,11 @@ def judge(summary):
     """
     same, cross, silent = summary["same_index"], summary["cross_index"], summary["silent_share"]
     verdict = "plausible"
+    if math.isnan(same) or math.isnan(cross):
+        # With few recordings and repeats chance may give no pair of one kind.
+        known = [value for value in (same, cross) if not math.isnan(value)]
+        verdict = "not plausible: too few pairs to compare; more recordings or repeats are needed"
+        return {"swap_gap": 0.0, "plausible": False, "verdict": verdict, "guarded": min(known, default=LEAST_POSSIBLE)}
     if silent > MOST_SILENCE:
         verdict = f"not plausible: {100 * silent:.0f} % of the estimates are silent beside the other ones"
     elif not max(same, cross) > LEAST_SHOWN:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 
 import numpy as np
@@ -81,7 +82,7 @@ class SelfEvaluationResult:
 
     def write(self, folder):
         """Write ``self_evaluation.json`` and one row a recording into ``self_evaluation.csv``."""
-        write_text(os.path.join(folder, "self_evaluation.json"), json.dumps(self.summary, indent=1) + "\n")
+        write_text(os.path.join(folder, "self_evaluation.json"), json.dumps(_null(self.summary), indent=1) + "\n")
         everything = np.ones_like(self.same)
         columns = [self.per_recording(chosen) for chosen in (everything, self.same, ~self.same)]
         text = io.StringIO()
@@ -91,6 +92,15 @@ class SelfEvaluationResult:
         for name, *values, true in zip(self.names, *columns, truth, strict=True):
             writer.writerow([name, *(f"{value:.4f}" for value in values), true])
         write_text(os.path.join(folder, "self_evaluation.csv"), text.getvalue())
+
+
+def _null(value):
+    """JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _bootstrap(values, draws=2000):

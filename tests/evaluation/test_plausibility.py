@@ -130,6 +130,11 @@ def test_a_collapsed_mixcycle_is_flagged(digits):
     assert not self_evaluate(lambda mixture: model.eval()(mixture).sources, digits[1])["plausible"]
 
 
+def test_too_few_pairs_are_no_plausible_figure_and_no_nan():
+    outcome = judge({"same_index": float("nan"), "cross_index": 3.0, "silent_share": 0.0})
+    assert not outcome["plausible"] and outcome["guarded"] == 3.0 and outcome["swap_gap"] == 0.0
+
+
 @pytest.mark.parametrize(
     ("same", "cross", "silent", "plausible"),
     [
