@@ -61,7 +61,8 @@ def run(argv, prepare):
             train_loader_kwargs=_loader(hparams, brain, shuffle=True, drop_last=True),
             valid_loader_kwargs=_loader(hparams, brain, batch_size=hparams["valid_batch_size"]),
         )
-    if brain.trainable and (brain.debug_persistently or not brain.debug):
+    throwaway = brain.debug and not brain.debug_persistently
+    if brain.trainable and not brain.test_only and not throwaway:
         run_on_main(export_model, args=[hparams["output_folder"], hparams["select_by"]])
     if len(stores["test"]):
         test = MixtureDataset(stores["test"])

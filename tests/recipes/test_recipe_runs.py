@@ -262,3 +262,21 @@ def test_an_unknown_selection_figure_names_the_known_ones(corpora, tmp_path):
 def test_a_debug_run_ends_early(corpora, tmp_path):
     brain = train("mixpit", tmp_path, *BARE, "--debug", "--debug_batches", 1, "--debug_epochs", 1)
     assert brain.optimizer_step == 1
+
+
+def test_a_trained_model_is_tested_elsewhere_and_fine_tuned(corpora, tmp_path):
+    """``--pretrained`` with ``--test_only`` measures the trained weights; without, training starts from them."""
+    train("pit", tmp_path / "trained", *BARE, "--num_epochs", 1)
+    tested = train("mixpit", tmp_path / "tested", *BARE, "--pretrained", tmp_path / "trained", "--test_only")
+    assert_equal_weights(weights(tmp_path / "trained", 1), tested.modules.separator.state_dict())
+    assert (tmp_path / "tested" / "test_summary.json").is_file()
+    words = ["--pretrained", tmp_path / "trained" / "model", "--learning_rate", 0.0, "--num_epochs", 1]
+    train("mixpit", tmp_path / "tuned", *BARE, *words)
+    assert_equal_weights(weights(tmp_path / "trained", 1), weights(tmp_path / "tuned", 1))
+
+
+def test_a_pretrained_model_of_another_shape_is_named(corpora, tmp_path):
+    train("pit", tmp_path / "trained", *BARE, "--num_epochs", 1)
+    words = ["--pretrained", tmp_path / "trained", "--separator", "{bottleneck: 12}"]
+    with pytest.raises(ValueError, match="pretrained: the model in .* is built in another way"):
+        train("pit", tmp_path / "other", *BARE, *words)
