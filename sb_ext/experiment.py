@@ -95,8 +95,8 @@ def start_from(source, separator):
 
 def make_brain(hparams, run_opts, stores):
     """The Brain of a recipe; the training data is checked against the batch size."""
-    train = stores["train"]
-    if len(train) < hparams["batch_size"]:
+    train, model = stores["train"], hparams["separator"]["model"]
+    if len(train) < hparams["batch_size"] and any(True for _ in model.parameters()):
         raise ValueError(
             f"batch_size: {hparams['batch_size']} is more than the {len(train)} training mixtures; "
             f"set --batch_size {max(2, len(train) // 2)} or raise --train_fraction"
@@ -104,7 +104,7 @@ def make_brain(hparams, run_opts, stores):
     hparams["train_data"] = MixtureDataset(
         train, segment=_samples(hparams, "segment_seconds"), seed=hparams["seed"], passes=hparams["passes_per_epoch"]
     )
-    hparams["objective"].prepare(hparams["separator"]["model"])
+    hparams["objective"].prepare(model)
     os.environ["SB_GLOBAL_SEED"] = str(hparams["seed"])
     hparams["recorder"] = Recorder(
         hparams["output_folder"],
@@ -115,7 +115,7 @@ def make_brain(hparams, run_opts, stores):
         hparams["train_logger"],
     )
     brain = SeparationBrain(
-        {"separator": hparams["separator"]["model"]},
+        {"separator": model},
         hparams["training"]["opt_class"],
         hparams,
         run_opts,
