@@ -1,6 +1,5 @@
 """Run the rows that have no record yet, several at a time."""
 
-import contextlib
 import fnmatch
 import os
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -103,13 +102,16 @@ def run(rows, place, results, workers=1, again=False):
     tqdm.write(f"{len(todo)} of {len(rows)} rows to run, {workers} at a time, {place.threads} threads each")
     if not todo:
         return 0
-    futures, failed = {}, 0
+    waiting, pending, failed = list(todo), {}, 0
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="row") as bar:
-        for row in todo:
-            futures[row.id] = pool.submit(_one, row, futures, place, results)
         try:
-            pending = dict(zip(futures.values(), todo, strict=True))
-            while pending:
+            while waiting or pending:
+                # A row that needs an unfinished one must not hold a worker: others can go first.
+                unfinished = {row.id for row in [*waiting, *pending.values()]}
+                ready = [row for row in waiting if row.needs is None or row.needs.id not in unfinished]
+                for row in ready[: workers - len(pending)]:
+                    waiting.remove(row)
+                    pending[pool.submit(_one, row, place, results)] = row
                 done, _ = wait(pending, REFRESH, FIRST_COMPLETED)
                 for future in done:
                     failed += _report(pending.pop(future), future)
@@ -122,13 +124,9 @@ def run(rows, place, results, workers=1, again=False):
     return failed
 
 
-def _one(row, futures, place, results):
+def _one(row, place, results):
     if place.stop.is_set():
         raise Stopped(f"{row.id}: stopped")
-    if row.needs and row.needs.id in futures:
-        # It was submitted earlier, so that it has a worker or is done: this cannot wait for ever.
-        with contextlib.suppress(Exception):
-            futures[row.needs.id].result()
     record = collect(row, train(row, place), place.root, place.threads)
     write_record(record, results)
     return record
