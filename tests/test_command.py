@@ -225,3 +225,9 @@ def test_recipes_load_from_any_folder(recipe, tmp_path, monkeypatch):
     load(recipe, "--budget", "tiny")
     monkeypatch.chdir(recipe.parents[1])
     load(os.path.join("hparams", recipe.name), "--budget", "tiny")
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda path: path.stem)
+def test_the_recipe_that_starts_from_a_model_has_no_warm_up_under_any_budget(budget):
+    realm = RECIPES / "REAL-M" / "hparams" / "mixcycle.yaml"
+    assert load(realm, "--budget", budget.stem)["objective"].switch.is_over(1)
