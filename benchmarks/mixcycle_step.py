@@ -1,17 +1,20 @@
-"""A MixCycle step and its losses beside the peers: ``python benchmarks/mixcycle_step.py [--batch 8] [--seconds 3]``.
+"""A MixCycle training step beside the peers: ``python benchmarks/mixcycle_step.py [--public_mixcycle CHECKOUT]``.
 
-Peers from the package registry: torchaudio's MaskGenerator, which the public MixCycle code trains, and Asteroid's MixIT
-loss (a test-only dependency; the row is left out without it).
+Peers: the public MixCycle code (github.com/ertug/MixCycle; a checkout's path, its rows are left out without it), and
+torchaudio's MaskGenerator, the network that it trains, in our separator. The same batch and the same weights for all.
 """
 
 import argparse
+import copy
+import sys
 from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
 
 import torch
-from interleaved import interleaved, saved_bytes, show
+from interleaved import interleaved, saved_bytes, show_beside
 from torchaudio.models.conv_tasnet import MaskGenerator
 
-from sb_ext.assignment import mixit
 from sb_ext.contracts import MixtureBatch
 from sb_ext.filterbanks import Stft
 from sb_ext.losses import NegSNR
@@ -21,7 +24,7 @@ from sb_ext.objectives.switch import AfterEpochs
 from sb_ext.separators import SpectralMasking
 
 
-class Peer(torch.nn.Module):
+class Torchaudio(torch.nn.Module):
     """torchaudio's network where ours stands in the separator."""
 
     def __init__(self, num_inputs, num_outputs):
@@ -34,73 +37,88 @@ class Peer(torch.nn.Module):
         return (self.generator(features),)
 
 
-def step(separator, objective, batch):
+def step(separator, objective, batch, precision=torch.float32):
     """One training step with Adam and clipping, as a callable."""
     optimizer = torch.optim.Adam(separator.parameters())
+    device = batch.mixture.device.type
 
     def run():
         optimizer.zero_grad()
-        objective(separator, batch, 1).loss.mean().backward()
+        with torch.autocast(device, torch.bfloat16, enabled=precision == torch.bfloat16):
+            loss = objective(separator, batch, 1).loss.mean()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(separator.parameters(), 5.0)
         optimizer.step()
 
     return run
 
 
+def public_step(checkout, batch, state):
+    """One training step of the public code, and its model."""
+    sys.path.insert(0, str(Path(checkout, "src")))
+    from lib.trainers import MixCycleTrainer
+
+    config = SimpleNamespace(
+        device=batch.mixture.device, num_sources=2, num_frequency_bins=257, stft_frame_size=512, stft_hop_size=128
+    )
+    vars(config).update(lr=1e-3, grad_clip=5.0, snr_max=30.0, mixcycle_init_epochs=0, eval_method="reference")
+    trainer = MixCycleTrainer(config)
+    trainer.model.mask_generator.load_state_dict(state)
+    data = [(batch.mixture.unsqueeze(1), batch.sources)]
+    return lambda: list(trainer.train(data)), lambda: trainer.model(batch.mixture.unsqueeze(1))
+
+
+def make_batch(size, seconds, device):
+    """Noise in place of speech: what is in it costs no time."""
+    sources = 0.05 * torch.randn(size, 2, round(8000 * seconds), device=device)
+    lengths = torch.full((size,), sources.shape[-1])
+    return MixtureBatch([str(place) for place in range(size)], sources.sum(1), sources, None, lengths)
+
+
+def candidates(options, batch, device):
+    """Name to step, and name to forward pass."""
+    loss = NegSNR(30)
+    cycle = MixCycle(MixPIT(loss), loss, switch=AfterEpochs(0))
+    peer = SpectralMasking(Stft(), Torchaudio(257, 2)).to(device)
+    state = peer.network.generator.state_dict()
+    ours = SpectralMasking(Stft(), TemporalConvNet(257, 2)).to(device)
+    ours.network.load_torchaudio(state)
+    name = f"torchaudio {version('torchaudio')} MaskGenerator in ours"
+    steps = {"ours": step(ours, cycle, batch), "ours, PIT": step(copy.deepcopy(ours), PIT(loss), batch)}
+    passes = {"ours": lambda: ours(batch.mixture), name: lambda: peer(batch.mixture)}
+    if options.public_mixcycle:
+        steps["public MixCycle"], passes["public MixCycle"] = public_step(options.public_mixcycle, batch, state)
+    steps[name] = step(peer, cycle, batch)
+    steps["ours, bf16"] = step(copy.deepcopy(ours), cycle, batch, torch.bfloat16)
+    if options.compile:
+        for label, precision in (("ours, compiled", torch.float32), ("ours, compiled, bf16", torch.bfloat16)):
+            steps[label] = step(torch.compile(copy.deepcopy(ours)), cycle, batch, precision)
+    return steps, passes
+
+
 def main():
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--public_mixcycle", help="checkout of the public MixCycle code")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--compile", action="store_true", help="also compiled, which takes a minute")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    sources = 0.05 * torch.randn(options.batch, 2, round(8000 * options.seconds), device=device)
-    lengths = torch.full((options.batch,), sources.shape[-1])
-    batch = MixtureBatch([str(i) for i in range(options.batch)], sources.sum(1), sources, None, lengths)
-    loss = NegSNR(30)
-    cycle = MixCycle(MixPIT(loss), loss, switch=AfterEpochs(0))
-    ours = SpectralMasking(Stft(), TemporalConvNet(257, 2)).to(device)
-    peer = SpectralMasking(Stft(), Peer(257, 2)).to(device)
-    ours.network.load_torchaudio(peer.network.generator.state_dict())
-    threads = f"{device}, {torch.get_num_threads()} threads"
-    print(f"{threads}, batch {options.batch} x {options.seconds} s, torch {torch.__version__}")
-
-    name = f"torchaudio {version('torchaudio')} MaskGenerator"
-    runs = {"ours": step(ours, cycle, batch), name: step(peer, cycle, batch), "ours, PIT": step(ours, PIT(loss), batch)}
-    medians = interleaved(runs, options.rounds)
-    memory = {
-        key: saved_bytes(lambda model=model: model(batch.mixture)) for key, model in (("ours", ours), ("peer", peer))
-    }
-    note = f"saved for backward: ours {memory['ours'] / 1e6:.0f} MB, peer {memory['peer'] / 1e6:.0f} MB"
-    show("MixCycle training step, plain fp32", medians, "ours", note)
-    mixit_table(loss, options.rounds, device)
-
-
-def mixit_table(loss, rounds, device):
-    """The MixIT loss with gradient, 4 outputs, 8 mixtures of 3 s, beside Asteroid's."""
-    try:
-        from asteroid.losses import MixITLossWrapper, multisrc_neg_sisdr
-    except ImportError:
-        print("\nMixIT loss: asteroid is not installed, row left out")
-        return
-    from sb_ext.losses import NegSISDR
-
-    for outputs in (4, 8):
-        estimates = torch.randn(8, outputs, 24000, device=device, requires_grad=True)
-        mixtures = torch.randn(8, 2, 24000, device=device)
-        wrapper = MixITLossWrapper(multisrc_neg_sisdr, generalized=True)
-        runs = {
-            "ours": lambda e=estimates, m=mixtures: mixit(e, m, NegSISDR())[0].mean().backward(),
-            f"asteroid {version('asteroid')}": lambda e=estimates, m=mixtures, w=wrapper: w(e, m).backward(),
-        }
-        saved = saved_bytes(lambda e=estimates, m=mixtures: mixit(e, m, NegSISDR()))
-        show(
-            f"MixIT loss and gradient, {outputs} outputs",
-            interleaved(runs, rounds),
-            "ours",
-            f"ours saves {saved / 1e6:.1f} MB",
-        )
+    batch = make_batch(options.batch, options.seconds, device)
+    steps, passes = candidates(options, batch, device)
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    print(f"{where}, batch {options.batch} x {options.seconds} s, the paper's model, torch {torch.__version__}")
+    if not options.public_mixcycle:
+        print("public MixCycle: no --public_mixcycle CHECKOUT, rows left out")
+    peer = "public MixCycle" if options.public_mixcycle else list(passes)[-1]
+    medians = interleaved(steps, options.rounds)
+    show_beside("Training step", medians, peer)
+    print(f"  our MixCycle step takes {medians['ours'] / medians['ours, PIT']:.2f} times our PIT step")
+    print("\nKept for the backward pass of the separator")
+    for name, run in passes.items():
+        print(f"  {name:44s} {saved_bytes(run) / 1e6:10.0f} MB")
 
 
 if __name__ == "__main__":

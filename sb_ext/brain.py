@@ -5,10 +5,13 @@ import time
 
 import speechbrain as sb
 import torch
-from speechbrain.utils.distributed import if_main_process
+import yaml
+from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, register_checkpoint_hooks
+from speechbrain.utils.distributed import ddp_all_reduce, if_main_process, is_distributed_initialized
 
 from sb_ext.assignment import best_permutation, reorder
 from sb_ext.evaluation.averages import Averages
+from sb_ext.evaluation.improvement import si_snr_gain
 from sb_ext.losses import NegSISDR
 
 logger = logging.getLogger(__name__)
@@ -17,6 +20,7 @@ logger = logging.getLogger(__name__)
 SEED_STRIDE = 1_000_003
 
 
+@register_checkpoint_hooks
 class SeparationBrain(sb.Brain):
     """TRAIN asks the objective what the separator's estimates cost; VALID and TEST measure the separator.
 
@@ -25,33 +29,45 @@ class SeparationBrain(sb.Brain):
     ``evaluations`` (hooks that measure more; see sb_ext.evaluation.hooks).
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Not compiled, as a test set would need for each of its lengths, nor wrapped by DDP, which waits for others.
+        self.separator = self.modules.separator
+
     def compute_forward(self, batch, stage):
         """The loss report while training, the estimates ``[B, C, T]`` otherwise."""
         batch = batch.to(self.device)
         if stage == sb.Stage.TRAIN:
             return self.hparams.objective(self.modules.separator, batch, self.epoch)
-        return self.modules.separator(batch.mixture, oracle=batch.sources).sources
+        return self.separator(batch.mixture, oracle=batch.sources).sources
 
     def compute_objectives(self, predictions, batch, stage):
         """The mean loss of the kept rows while training; the negative SI-SNR improvement otherwise, in dB."""
         if stage == sb.Stage.TRAIN:
             return self._mean_of_kept(predictions)
-        return self._measure(predictions, batch.to(self.device))
+        with torch.autocast(self.device_type, enabled=False):
+            return self._measure(predictions.float(), batch.to(self.device))
 
     def _mean_of_kept(self, report):
+        """Over the kept rows of all DDP ranks, as in one process with the joined batch."""
         finite = torch.isfinite(report.loss)
-        keep = report.keep & finite
-        rows, kept = len(keep), int(keep.sum())
+        keep, loss = report.keep & finite, torch.nan_to_num(report.loss)
+        total = torch.where(keep, loss, 0).sum()
+        sums = [total.detach(), keep.sum(), finite.sum(), report.keep.sum(), torch.ones_like(keep).sum()]
+        sums = ddp_all_reduce(torch.stack([value.float() for value in sums]), torch.distributed.ReduceOp.SUM)
+        cost, kept, usable, wanted, rows = sums.tolist()
         self.kept_rows = kept + (self.kept_rows or 0)
-        self.averages.add("dropped", 1 - int(report.keep.sum()) / rows)
-        self.averages.add("nonfinite", 1 - int(finite.sum()) / rows)
+        self.averages.add("dropped", 1 - wanted / rows)
+        self.averages.add("nonfinite", 1 - usable / rows)
         self.averages.add("empty_batches", float(kept == 0))
         for name, value in report.log.items():
             self.averages.add(name, float(value))
         if kept == 0:
             # Zero, yet connected to every parameter that took part: DDP waits for their gradients.
-            return torch.nan_to_num(report.loss).sum() * 0
-        return torch.where(keep, torch.nan_to_num(report.loss), 0).sum() / kept
+            return loss.sum() * 0
+        self.averages.add("loss", cost / kept)
+        # DDP divides the sum of the ranks' gradients by their number.
+        return total * (torch.distributed.get_world_size() if is_distributed_initialized() else 1) / kept
 
     def optimizers_step(self):
         """No optimiser step where no row was kept: momentum alone must not move the weights."""
@@ -62,13 +78,15 @@ class SeparationBrain(sb.Brain):
 
     def _measure(self, estimates, batch):
         """Mean negative SI-SNR improvement of a batch, each item cut to its own length; feeds the hooks."""
-        ordered = None
-        loss = estimates.new_zeros(())
+        ordered, loss = None, estimates.new_zeros(())
+        self.items += len(batch)
         if batch.sources is not None:
             improvement, ordered = si_snr_improvement(estimates, batch)
-            for value in improvement.tolist():
+            known = improvement[~improvement.isnan()]
+            self.averages.add("left_out", 1 - len(known) / len(batch), len(batch))
+            for value in known.tolist():
                 self.averages.add("si_snri", value)
-            loss = -improvement.mean()
+            loss = -known.sum() / max(1, len(known))
         for hook in self.hooks:
             hook.update(batch, estimates, ordered)
         return loss
@@ -86,15 +104,18 @@ class SeparationBrain(sb.Brain):
 
     def on_stage_start(self, stage, epoch=None):
         """Start averaging; hooks of validation and test make ready."""
-        self.averages = Averages()
-        self.stage_began = self.step_ended = time.perf_counter()
-        self.hooks, self.kept_rows = [], None
+        if stage != sb.Stage.TRAIN or self.step == 0:
+            # A run that was killed inside an epoch goes on with what the checkpoint holds.
+            self.averages, self.stage_seconds = Averages(), 0.0
+        self.step_ended = time.perf_counter()
+        self.stage_began = self.step_ended - self.stage_seconds
+        self.hooks, self.kept_rows, self.items = [], None, 0
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
             self.hparams.train_data.set_epoch(epoch)
             self.hparams.objective.train()
             return
-        # Every rank validates, since all choose checkpoints by it; the test's tables are made and written once.
+        # Every rank validates its share; the test's tables are made and written once.
         wanted = stage == sb.Stage.VALID or if_main_process()
         self.hooks = [hook for hook in self.hparams.evaluations if wanted and hook.wanted(stage.name, epoch)]
         for hook in self.hooks:
@@ -102,22 +123,35 @@ class SeparationBrain(sb.Brain):
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Keep the training figures; after validation write the curve and the checkpoint, after a test the results."""
-        stats = self.averages.means()
         seconds = time.perf_counter() - self.stage_began
         if stage == sb.Stage.TRAIN:
+            stats = self.averages.over_ranks().means()
             wait = stats.pop("data_wait", 0.0) * self.averages.count("data_wait") / seconds
-            self.train_stats = {"loss": stage_loss, **stats, "data_wait": wait, "seconds": seconds}
+            loss = stats.pop("loss", float("nan"))
+            self.train_stats = {"loss": loss, **stats, "data_wait": wait, "seconds": seconds}
+            self.train_stats["learning_rate"] = self.optimizer.param_groups[0]["lr"]
             return
-        stats["seconds"] = seconds
+        figures = {}
         for hook in self.hooks:
-            stats.update(hook.finish(self.separate, stage.name))
+            figures |= hook.finish(self.separate, stage.name)
+        if stage == sb.Stage.VALID and is_distributed_initialized():
+            for name in list(figures):
+                self.averages.add(name, figures.pop(name), self.items)
+        stats = self.averages.over_ranks().means() | figures
+        stats["seconds"] = time.perf_counter() - self.stage_began
         self.hparams.recorder.stage_ended(self, stage, stats, epoch)
 
     @torch.no_grad()
-    def separate(self, mixture):
-        """Estimates ``[B, C, T]`` of ``mixture [B, T]`` on the Brain's device, in evaluation mode."""
+    def separate(self, mixture, layers=False):
+        """Estimates ``[B, C, T]`` of ``mixture [B, T]`` on the Brain's device, in evaluation mode.
+
+        With ``layers`` a tuple of them, one a layer where the separator has layers, the last layer's last.
+        """
         with self.evaluation_ctx:
-            return self.modules.separator(mixture.to(self.device)).sources.float()
+            separation = self.separator(mixture.to(self.device), layers=layers)
+        if not layers:
+            return separation.sources.float()
+        return tuple(estimates.float() for estimates in separation.layers or (separation.sources,))
 
     @property
     def trainable(self):
@@ -131,16 +165,39 @@ class SeparationBrain(sb.Brain):
 
     def on_fit_start(self):
         """As in SpeechBrain; then say where the run stands."""
-        if not (self.compile or self.compile_module_keys):
-            self.modules.separator.register_forward_hook(drop_nonfinite_gradients)
+        # SpeechBrain looks at the keys only where everything is to be compiled.
+        self.compile = self.compile or bool(self.compile_module_keys)
         super().on_fit_start()
+        self.modules.separator.register_forward_hook(drop_nonfinite_gradients)
         counter = self.hparams.recorder.epoch_counter
         done = counter.current
-        if self._optimizer_step_limit_exceeded:
+        if self._optimizer_step_limit_exceeded and self.step == 0:
             # SpeechBrain would begin another epoch, find no step to take, and validate.
             counter.limit = done
         if done and if_main_process():
             logger.info("Resuming after epoch %d, optimiser step %d", done, self.optimizer_step)
+
+    def _should_save_intra_epoch_ckpt(self, *times):
+        """Not among the batches of one step: what they have gathered of its gradient is in no checkpoint."""
+        whole = self.step % self.grad_accumulation_factor == 0
+        return whole and super()._should_save_intra_epoch_ckpt(*times)
+
+    @mark_as_saver
+    def _save(self, path):
+        """As in SpeechBrain; with what the epoch has measured so far, for the curve of a run that is killed in it."""
+        super()._save(path)
+        measured = {"averages": vars(self.averages), "seconds": time.perf_counter() - self.stage_began}
+        with open(path, "a", encoding="utf-8") as file:
+            yaml.safe_dump(measured, file)
+
+    @mark_as_loader
+    def _recover(self, path, end_of_epoch):
+        """As in SpeechBrain."""
+        super()._recover(path, end_of_epoch)
+        with open(path, encoding="utf-8") as file:
+            state = yaml.safe_load(file)
+        self.averages, self.stage_seconds = Averages(), state.get("seconds", 0.0)
+        vars(self.averages).update(state.get("averages", {}))
 
 
 def drop_nonfinite_gradients(separator, inputs, separation):
@@ -162,7 +219,7 @@ def si_snr_improvement(estimates, batch):
     Returns
     -------
     improvement : torch.Tensor
-        ``[B]``, mean over the sources, in dB.
+        ``[B]``, mean over the sources, in dB; NaN for an item with a silent source.
     ordered : torch.Tensor
         ``[B, C, T]``, the estimates in the order of the sources.
 
@@ -179,7 +236,6 @@ def si_snr_improvement(estimates, batch):
         estimate = estimates[row : row + 1, :, :length].float()
         sources = batch.sources[row : row + 1, :, :length]
         permutation = best_permutation(loss.pairwise(estimate, sources))
-        before = loss(batch.mixture[row, :length].expand_as(sources), sources)
-        improvements.append((before - loss(reorder(estimate, permutation), sources)).mean())
+        improvements.append(si_snr_gain(reorder(estimate, permutation)[0], batch.mixture[row, :length], sources[0]))
         ordered.append(reorder(estimates[row : row + 1].float(), permutation))
     return torch.stack(improvements), torch.cat(ordered)

@@ -1,13 +1,15 @@
 """What stands on the command line of a recipe: ``train.py RECIPE.yaml [--budget NAME] [--key value …]``."""
 
-import difflib
+import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import ruamel.yaml
+import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from sb_ext.recipe_file import merge
+from sb_ext.recipe_file import load_yaml, merge, what_is_wrong
+from sb_ext.values import check_choice, check_values, nearest
 from sb_ext.yaml_keys import check_overrides, check_recipe, known_part
 
 BUDGETS = Path("blocks", "budgets")
@@ -49,25 +51,62 @@ def parse(argv):
     SystemExit
         With the usage, for ``--help`` or without a recipe.
     ValueError
-        For an unknown budget, and sb_ext.yaml_keys.UnknownKeyError for a key that the recipe does not have.
+        For an unknown budget, a value that a key cannot have, a device that is not there, what is not YAML; and
+        sb_ext.yaml_keys.UnknownKeyError for a key that the recipe does not have.
     FileNotFoundError
         If there is no such recipe.
     """
     if not argv or {"-h", "--help"} & set(argv):
         raise SystemExit(HELP + (_keys_of(argv) if argv else ""))
     argv, budget = _take(list(argv), "--budget")
-    _refuse_prefixes(argv)
+    _refuse_misreadings(argv)
     recipe, run_opts, overrides = RunOptions.from_command_line_args(argv)
     if not Path(recipe).is_file():
         raise FileNotFoundError(f"{recipe}: no such recipe; give a YAML file, for example hparams/mixcycle.yaml")
     check_recipe(recipe)
-    # ruamel keeps tags: --pairing "!new:sb_ext.mixing.SameIndexPairing"
-    overrides = ruamel.yaml.YAML().load(overrides) if overrides else {}
+    overrides = _read_overrides(overrides)
     check_overrides(recipe, overrides)
-    if run_opts.optimizer_step_limit is not None:
+    overrides = merge(_budget(budget, recipe), overrides)
+    check_values(merge(load_yaml(recipe), overrides), recipe)
+    return Command(recipe, _checked(run_opts, recipe), overrides)
+
+
+def _read_overrides(text):
+    """The overrides as a dict, from SpeechBrain's text of one ``key: value`` a line."""
+    if not text:
+        return {}
+    lines = text.splitlines()
+    if not re.match(r"[\w.]+:", lines[0]):
+        raise ValueError(f"command line: expected --KEY VALUE after the recipe, received {lines[0]!r}")
+    try:
+        # ruamel keeps tags: --pairing "!new:sb_ext.mixing.SameIndexPairing"
+        return ruamel.yaml.YAML().load(text)
+    except ruamel.yaml.error.YAMLError as error:
+        # A bracket that stays open is noticed at the end of the text only; the context says where it was opened.
+        twice = "duplicate" in what_is_wrong(error)
+        mark = getattr(error, "problem_mark" if twice else "context_mark", None)
+        line = lines[mark.line] if mark else text
+        raise ValueError(
+            f"command line: --{line.replace(': ', ' ', 1)}: is not YAML ({what_is_wrong(error)})"
+        ) from None
+
+
+def _checked(run_opts, recipe):
+    """SpeechBrain's run options, with numbers in their range and a device that is there."""
+    limit, device = run_opts.optimizer_step_limit, run_opts.device
+    if limit is not None:
         # SpeechBrain 1.1.2 leaves it a string.
-        run_opts = replace(run_opts, optimizer_step_limit=int(run_opts.optimizer_step_limit))
-    return Command(recipe, run_opts, merge(_budget(budget, recipe), overrides))
+        run_opts = replace(run_opts, optimizer_step_limit=int(limit) if limit.isdecimal() else limit)
+    check_values({name: getattr(run_opts, name) for name in run_opts.overridden_args}, recipe)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device: {device!r} is not here ({reason}); set --device to one of {', '.join(there)}"
+        ) from None
+    return run_opts
 
 
 def _take(argv, name):
@@ -82,14 +121,15 @@ def _take(argv, name):
     return argv, None
 
 
-def _refuse_prefixes(argv):
-    """argparse would take ``--max_grad`` for ``--max_grad_norm``: say so instead."""
+def _refuse_misreadings(argv):
+    """argparse would take ``--max_grad`` for ``--max_grad_norm``, SpeechBrain cut ``lr=0.1`` in two: say so instead."""
     options = {field.name for field in fields(RunOptions)}
     for word in argv:
-        name = word.removeprefix("--").partition("=")[0]
+        name, _, value = word.removeprefix("--").partition("=")
+        if "=" in (value if word.startswith("--") else word):
+            raise ValueError(f"command line: {word}: a value cannot hold '='; change it, or write it into the recipe")
         if word.startswith("--") and name not in options and any(option.startswith(name) for option in options):
-            near = difflib.get_close_matches(name, options, n=1, cutoff=0.0)[0]
-            raise ValueError(f"command line: unknown key --{name}; did you mean --{near}?")
+            raise ValueError(f"command line: unknown key --{name}; did you mean --{nearest(name, options)}?")
 
 
 def _budget(name, recipe):
@@ -98,9 +138,8 @@ def _budget(name, recipe):
         return {}
     folder = next((parent / BUDGETS for parent in Path(recipe).resolve().parents if (parent / BUDGETS).is_dir()), None)
     known = sorted(path.stem for path in folder.glob("*.yaml")) if folder else []
-    if name not in known:
-        raise ValueError(f"--budget: expected one of {known}, received {name!r}")
-    return known_part(recipe, ruamel.yaml.YAML().load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
+    check_choice("--budget", name, known)
+    return known_part(recipe, load_yaml(folder / f"{name}.yaml"))
 
 
 def _keys_of(argv):

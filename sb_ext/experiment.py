@@ -1,20 +1,28 @@
 """The visible flow of every ``train.py``: read, prepare, train, test, report."""
 
 import logging
-import os
 
 import ruamel.yaml
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from hyperpyyaml.core import resolve_references
+from speechbrain.dataio.sampler import ReproducibleRandomSampler
 from speechbrain.utils.distributed import run_on_main
 
+from sb_ext.atomic import check_writable
 from sb_ext.brain import SeparationBrain
 from sb_ext.command import parse
-from sb_ext.data.loader import MixtureDataset, collate
+from sb_ext.configuration import (
+    check_continuation,
+    check_fit,
+    describe_data,
+    has_checkpoint,
+    is_throwaway,
+    load_weights,
+)
+from sb_ext.data.loader import MixtureDataset, collate, share_of_rank
 from sb_ext.export import export_model
-from sb_ext.inference import SourceSeparation
 from sb_ext.recipe_file import read_recipe
 from sb_ext.recorder import Recorder, record_start
 
@@ -42,27 +50,37 @@ def run(argv, prepare):
     sb.create_experiment_directory(hparams["output_folder"])
 
     stores = prepare(hparams)
-    hparams["data_description"] = stores["description"]
+    hparams["data_description"], hparams["mixtures"] = stores["description"], describe_data(stores)
     resolved = resolve_references(read_recipe(command.recipe, command.overrides)).getvalue()
-    run_on_main(record_start, args=[hparams["output_folder"], hparams, resolved])
+    run_on_main(check_continuation, args=[hparams["output_folder"], resolved, hparams["mixtures"], command.run_opts])
+    adds_nothing = command.run_opts.test_only or is_throwaway(command.run_opts)
+    if not (adds_nothing and has_checkpoint(hparams["output_folder"])):
+        # Otherwise what trained the checkpoints stays on record.
+        run_on_main(record_start, args=[hparams["output_folder"], hparams, resolved])
     logger.info("Data: %s; %s", stores["description"], _sizes(stores))
 
     if hparams.get("pretrained"):
-        start_from(hparams["pretrained"], hparams["separator"]["model"])
+        load_weights(hparams["separator"]["model"], hparams["pretrained"])
+        logger.info("Starting from the weights in %s", hparams["pretrained"])
     brain = make_brain(hparams, command.run_opts, stores)
     if brain.trainable:
         valid = MixtureDataset(
             stores["valid"], segment=_samples(hparams, "valid_segment_seconds"), seed=hparams["seed"]
         )
+        # SpeechBrain tells its sampler the epoch, and wraps it under DDP: the order is the same on any number of ranks.
+        brain.train_sampler = ReproducibleRandomSampler(hparams["train_data"], seed=hparams["seed"])
         brain.fit(
             hparams["training"]["epoch_counter"],
             hparams["train_data"],
             valid,
-            train_loader_kwargs=_loader(hparams, brain, shuffle=True, drop_last=True),
-            valid_loader_kwargs=_loader(hparams, brain, batch_size=hparams["valid_batch_size"]),
+            train_loader_kwargs=_loader(hparams, brain, sampler=brain.train_sampler, drop_last=True),
+            valid_loader_kwargs=_loader(
+                hparams, brain, batch_size=hparams["valid_batch_size"], sampler=share_of_rank(valid)
+            ),
         )
-    throwaway = brain.debug and not brain.debug_persistently
-    if brain.trainable and not brain.test_only and not throwaway:
+        if not brain.test_only:
+            hparams["recorder"].tidy()
+    if brain.trainable and not brain.test_only and not is_throwaway(command.run_opts):
         run_on_main(export_model, args=[hparams["output_folder"], hparams["select_by"]])
     if len(stores["test"]):
         test = MixtureDataset(stores["test"])
@@ -76,36 +94,24 @@ def run(argv, prepare):
 
 def load_hparams(command):
     """Build what the recipe describes, its weights drawn from its seed."""
-    plain = resolve_references(read_recipe(command.recipe, command.overrides))
-    torch.manual_seed(int(ruamel.yaml.YAML().load(plain)["seed"]))
+    plain = ruamel.yaml.YAML().load(resolve_references(read_recipe(command.recipe, command.overrides)))
+    check_writable("output_folder", plain["output_folder"])
+    torch.manual_seed(int(plain["seed"]))
     return load_hyperpyyaml(read_recipe(command.recipe, command.overrides))
 
 
-def start_from(source, separator):
-    """Give ``separator`` the weights of a trained model; ValueError where it is built in another way."""
-    trained = SourceSeparation.from_hparams(source, run_opts={"device": "cpu"}).mods["separator"]
-    try:
-        separator.load_state_dict(trained.state_dict())
-    except RuntimeError as error:
-        raise ValueError(
-            f"pretrained: the model in {source} is built in another way than this recipe's; {error}"
-        ) from error
-    logger.info("Starting from the weights in %s", source)
-
-
 def make_brain(hparams, run_opts, stores):
-    """The Brain of a recipe; the training data is checked against the batch size."""
+    """The Brain of a recipe; where there is something to train, recipe and data are checked against each other."""
     train, model = stores["train"], hparams["separator"]["model"]
-    if len(train) < hparams["batch_size"] and any(True for _ in model.parameters()):
-        raise ValueError(
-            f"batch_size: {hparams['batch_size']} is more than the {len(train)} training mixtures; "
-            f"set --batch_size {max(2, len(train) // 2)} or raise --train_fraction"
-        )
+    if any(True for _ in model.parameters()):
+        check_fit(hparams, stores)
     hparams["train_data"] = MixtureDataset(
         train, segment=_samples(hparams, "segment_seconds"), seed=hparams["seed"], passes=hparams["passes_per_epoch"]
     )
     hparams["objective"].prepare(model)
-    os.environ["SB_GLOBAL_SEED"] = str(hparams["seed"])
+    if "ckpt_interval_steps" in run_opts.overridden_args:
+        # SpeechBrain refuses both.
+        hparams["ckpt_interval_minutes"] = 0
     hparams["recorder"] = Recorder(
         hparams["output_folder"],
         hparams["checkpointer"],
@@ -122,6 +128,8 @@ def make_brain(hparams, run_opts, stores):
         hparams["checkpointer"],
     )
     hparams["objective"].to(brain.device)
+    for hook in hparams["evaluations"]:
+        hook.prepare(hparams["train_data"], brain.checkpointer)
     if hparams["scheduler"] is not None:
         brain.checkpointer.add_recoverable("scheduler", hparams["scheduler"])
     return brain

@@ -6,7 +6,7 @@ import shutil
 
 import ruamel.yaml
 
-from sb_ext.atomic import write_text
+from sb_ext.atomic import whole_file, write_text
 
 PRETRAINER = """
 modules:
@@ -45,8 +45,8 @@ def export_model(output_folder, select_by, folder=None):
     checkpoint = _best_checkpoint(os.path.join(output_folder, "save"), select_by)
     os.makedirs(folder, exist_ok=True)
     weights = os.path.join(folder, "separator.ckpt")
-    shutil.copyfile(os.path.join(checkpoint, "separator.ckpt"), weights + ".tmp")
-    os.replace(weights + ".tmp", weights)
+    with whole_file(weights) as temporary:
+        shutil.copyfile(os.path.join(checkpoint, "separator.ckpt"), temporary)
     write_text(os.path.join(folder, "hyperparams.yaml"), _model_yaml(os.path.join(output_folder, "hyperparams.yaml")))
     return folder
 

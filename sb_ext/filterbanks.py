@@ -50,3 +50,48 @@ class Stft(nn.Module):
         reach = self.hop_size * (spectrum.shape[-1] - 1)
         wave = torch.istft(flat, self.window_size, self.hop_size, window=self.window.float(), length=max(length, reach))
         return wave.reshape(*spectrum.shape[:-2], -1)[..., :length]
+
+
+class LearnedFilterbank(nn.Module):
+    """A convolution with ReLU and a transposed convolution: TasNet's encoder and decoder (Luo and Mesgarani 2018).
+
+    Whole windows only: up to ``hop_size - 1`` last samples are not seen, and come back as zeros. Both convolutions run
+    in single precision, since a waveform in bf16 would keep no more than its first 50 dB.
+
+    Arguments
+    ---------
+    num_filters : int
+        F.
+    window_size, hop_size : int
+        In samples.
+
+    Example
+    -------
+    >>> filterbank = LearnedFilterbank(64, 16, 8)
+    >>> code = filterbank.encode(torch.randn(2, 1000))
+    >>> code.shape, filterbank.decode(code, 1000).shape
+    (torch.Size([2, 64, 124]), torch.Size([2, 1000]))
+    """
+
+    def __init__(self, num_filters=64, window_size=16, hop_size=8):
+        super().__init__()
+        self.num_bins, self.window_size = num_filters, window_size
+        self.encoder = nn.Conv1d(1, num_filters, window_size, hop_size, bias=False)
+        self.decoder = nn.ConvTranspose1d(num_filters, 1, window_size, hop_size, bias=False)
+        for filters in self.parameters():
+            nn.init.xavier_normal_(filters)
+
+    def encode(self, wave):
+        """Waveforms ``[..., T]`` to non-negative features ``[..., F, L]``, L = (max(T, window) - window) // hop + 1."""
+        flat = wave.reshape(-1, 1, wave.shape[-1]).float()
+        flat = nn.functional.pad(flat, (0, max(0, self.window_size - wave.shape[-1])))
+        with torch.autocast(wave.device.type, enabled=False):
+            code = self.encoder(flat).relu()
+        return code.reshape(*wave.shape[:-1], *code.shape[1:])
+
+    def decode(self, code, length):
+        """Features ``[..., F, L]`` to waveforms ``[..., length]``."""
+        flat = code.reshape(-1, *code.shape[-2:]).float()
+        with torch.autocast(code.device.type, enabled=False):
+            wave = self.decoder(flat)
+        return nn.functional.pad(wave, (0, length - wave.shape[-1])).reshape(*code.shape[:-2], length)

@@ -11,7 +11,7 @@ def _check_size(size, count):
     if size < count:
         raise ValueError(
             f"batch: {size} mixtures leave no {count} different ones to mix; "
-            "use a larger batch_size and drop smaller last batches"
+            f"set batch_size to at least {count}, and drop smaller last batches"
         )
 
 

@@ -36,13 +36,38 @@ def read_recipe(path, overrides):
     -------
     RecipeText
     """
-    yaml = ruamel.yaml.YAML()
-    with open(path, encoding="utf-8") as file:
-        tree = yaml.load(file)
-    merge(tree, overrides)
-    text = io.StringIO()
-    yaml.dump(tree, text)
+    tree, text = merge(load_yaml(path), overrides), io.StringIO()
+    ruamel.yaml.YAML().dump(tree, text)
     return RecipeText(text.getvalue(), path)
+
+
+def load_yaml(path):
+    """The mapping in a YAML file, tags kept.
+
+    Raises
+    ------
+    ValueError
+        If the file is no YAML, or holds no mapping; says in which line.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            tree = ruamel.yaml.YAML().load(file)
+    except (ruamel.yaml.error.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}{line_of(error)}: is not YAML ({what_is_wrong(error)}); correct it there") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: expected keys with their values, as in hparams/mixcycle.yaml, found {tree!r:.60}")
+    return tree
+
+
+def line_of(error):
+    """``, line N`` of a YAML error that knows its line, counted from 1; otherwise nothing."""
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
+def what_is_wrong(error):
+    """A YAML error in one line."""
+    return " ".join(str(getattr(error, "problem", None) or error).split())
 
 
 def merge(tree, overrides):

@@ -11,7 +11,7 @@ import time
 import speechbrain as sb
 from speechbrain.utils.distributed import run_on_main
 
-from sb_ext.atomic import write_text
+from sb_ext.atomic import write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Recorder:
     folder : str
         The experiment's output folder.
     checkpointer : speechbrain.utils.checkpoints.Checkpointer
-    epoch_counter : speechbrain.utils.epoch_loop.EpochCounterWithStopper
+    epoch_counter : sb_ext.early_stopping.EarlyStopping
     select_by : str
         The validation figure by which checkpoints are chosen; larger is better.
     scheduler : object, optional
@@ -46,11 +46,13 @@ class Recorder:
         figure = self._figure(stats)
         brain.hparams.objective.on_validation(stats, epoch)
         if self.scheduler is not None:
-            old, new = self.scheduler([brain.optimizer], epoch, -figure)
-            sb.nnet.schedulers.update_learning_rate(brain.optimizer, new)
-            brain.train_stats["learning_rate"] = old
+            _, rate = self.scheduler([brain.optimizer], epoch, -figure)
+            sb.nnet.schedulers.update_learning_rate(brain.optimizer, rate)
         self.epoch_counter.update_metric(figure)
-        run_on_main(self._append, args=[self._row(brain, stats, epoch)])
+        row = self._row(brain, stats, epoch)
+        run_on_main(self._append, args=[row])
+        for hook in brain.hooks:
+            run_on_main(hook.recorded, args=[row])
         # Plain floats only: other numbers are saved, and then fail when a checkpoint is recovered.
         self.checkpointer.save_and_keep_only(
             meta={self.select_by: float(figure), "epoch": epoch},
@@ -58,6 +60,10 @@ class Recorder:
             importance_keys=[],
             verbosity=logging.DEBUG,
         )
+
+    def tidy(self):
+        """Keep the best and the latest checkpoint only, as after each epoch; for a run that was killed just before."""
+        self.checkpointer.delete_checkpoints(max_keys=[self.select_by], verbosity=logging.DEBUG)
 
     def _figure(self, stats):
         if self.select_by not in stats:
@@ -82,12 +88,27 @@ class Recorder:
         row["seconds"] += float(rows[-1]["seconds"]) if rows else 0.0
         rows.append(row)
         names = list(dict.fromkeys(name for one in rows for name in one))
-        write_text(self.curve, _csv_text(names, rows))
+        write_text(self.curve, csv_text(names, rows))
         shown = {name: value for name, value in row.items() if value not in ("", 0, 0.0)}
         logger.info(" ".join(f"{name}={_short(value)}" for name, value in shown.items()))
         if self.train_logger is not None:
-            plain = {name: value for name, value in row.items() if name not in ("epoch", "steps")}
-            self.train_logger.log_stats({"epoch": row["epoch"], "steps": row["steps"]}, valid_stats=plain)
+            self._log(row)
+
+    def _log(self, row):
+        """Hand a row to SpeechBrain's logger, which would count the epochs from one again after a restart."""
+        parts = {"train": {}, "valid": {}}
+        for name, value in row.items():
+            part, _, figure = name.partition("_")
+            parts.get(part, {})[figure] = value
+        tensorboard = hasattr(self.train_logger, "global_step")
+        if tensorboard:
+            before = row["epoch"] - 1
+            self.train_logger.global_step = {name: dict.fromkeys(part, before) for name, part in parts.items()}
+            self.train_logger.global_step["meta"] = before
+        meta = {name: row[name] for name in ("epoch", "steps", "seconds")}
+        self.train_logger.log_stats(meta, train_stats=parts["train"], valid_stats=parts["valid"])
+        if tensorboard:
+            self.train_logger.writer.flush()
 
     def _test_ended(self, brain, stats):
         rows = read_curve(self.curve)
@@ -96,8 +117,7 @@ class Recorder:
         summary["steps"] = int(rows[-1]["steps"]) if rows else 0
         summary["seconds"] = float(rows[-1]["seconds"]) if rows else 0.0
         summary["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
-        text = json.dumps(summary, indent=1)
-        run_on_main(write_text, args=[os.path.join(self.folder, "test_summary.json"), text])
+        run_on_main(write_json, args=[os.path.join(self.folder, "test_summary.json"), summary])
         parts = [
             f"{name}={value['mean']:.2f}+-{value['std']:.2f}" for name, value in metrics.items() if value.get("count")
         ]
@@ -140,7 +160,14 @@ def read_curve(path):
         return list(csv.DictReader(file))
 
 
-def _csv_text(names, rows):
+def csv_text(names, rows):
+    """A table of numbers and words: ``rows`` are dicts, of which the columns ``names`` are written.
+
+    Example
+    -------
+    >>> csv_text(["epoch", "loss"], [{"epoch": 1, "rate": 0.1}])
+    'epoch,loss\\n1,\\n'
+    """
     lines = [",".join(names)]
     lines += [",".join(str(row.get(name, "")) for name in names) for row in rows]
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from speechbrain.utils.importutils import LazyModule
 
@@ -60,3 +61,17 @@ def make_batch():
         return MixtureBatch(ids, sources.sum(1), sources, None, torch.full((size,), samples))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_librimix():
+    """Writes a split as LibriMix's script does: ``write_librimix(folder, "dev", [[source1, source2], …])``."""
+
+    def write(root, split, mixtures):
+        for place, sources in enumerate(mixtures):
+            for part, signal in {"mix_clean": sum(sources), "s1": sources[0], "s2": sources[1]}.items():
+                folder = Path(root, "Libri2Mix/wav8k/min", split, part)
+                folder.mkdir(parents=True, exist_ok=True)
+                soundfile.write(folder / f"{10 + place}-1-1_{30 + place}-1-1.wav", signal, 8000)
+
+    return write

@@ -10,8 +10,10 @@ from torchmetrics.functional.audio import permutation_invariant_training, scale_
 
 from sb_ext.brain import SeparationBrain, si_snr_improvement
 from sb_ext.contracts import LossReport, MixtureBatch, Objective, Separation, Separator
+from sb_ext.evaluation.hooks import MixITOracle
 from sb_ext.losses import NegSNR
-from sb_ext.objectives import PIT
+from sb_ext.objectives import PIT, MixCycle, MixIT, MixPIT
+from sb_ext.objectives.switch import AfterEpochs
 
 
 class Shares(Separator):
@@ -41,7 +43,7 @@ class Scripted(Objective):
         return LossReport(loss + marks, keep, {"seen": 2.0})
 
 
-def make_brain(objective, momentum=0.0, **run_opts):
+def make_brain(objective, separator=None, momentum=0.0, **run_opts):
     hparams = {
         "objective": objective, "seed": 1, "select_by": "si_snri", "evaluations": [],
         "train_data": SimpleNamespace(set_epoch=lambda epoch: None),
@@ -49,7 +51,7 @@ def make_brain(objective, momentum=0.0, **run_opts):
     }  # fmt: skip
     run_opts = {"device": "cpu", "max_grad_norm": 1e9, "noprogressbar": True, **run_opts}
     brain = SeparationBrain(
-        {"separator": Shares()}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=momentum), hparams, run_opts
+        {"separator": separator or Shares()}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=momentum), hparams, run_opts
     )
     brain.on_fit_start()
     brain.on_stage_start(sb.Stage.TRAIN, epoch=1)
@@ -65,7 +67,21 @@ def fit(brain, *batches):
 
 
 def shares(brain):
-    return brain.modules.separator.shares.detach().clone()
+    return brain.separator.shares.detach().clone()
+
+
+@pytest.fixture
+def quick_compile(monkeypatch):
+    """Tracing as ever, and no code generation, which takes half a minute; gives what has been compiled."""
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **options: compile_(module, backend=backend))
+    return compiled
 
 
 def rows_of(batch, rows):
@@ -92,12 +108,13 @@ def test_a_row_whose_loss_is_not_finite_is_left_out_and_counted(bad, make_batch)
     assert some.averages.means()["nonfinite"] == 0.25 and some.averages.means()["dropped"] == 0
 
 
-def test_a_row_with_spoilt_sources_does_not_reach_the_gradients_of_the_others(make_batch):
+@pytest.mark.parametrize("options", [{}, {"compile_module_keys": ["separator"]}])
+def test_a_row_with_spoilt_sources_does_not_reach_the_gradients_of_the_others(options, make_batch, quick_compile):
     """Zero times NaN is NaN: leaving a row out of the sum alone does not keep it out of the gradient."""
     batch = make_batch(size=4)
     good = rows_of(batch, [0, 2, 3])
     batch.sources[1] = float("nan")
-    some, reference = make_brain(PIT(NegSNR(30)), skip_nonfinite_grads=True), make_brain(PIT(NegSNR(30)))
+    some, reference = make_brain(PIT(NegSNR(30)), skip_nonfinite_grads=True, **options), make_brain(PIT(NegSNR(30)))
     before = shares(some)
     assert fit(some, batch) == pytest.approx(float(fit(reference, good)), rel=1e-4)
     assert shares(some).ne(before).all()
@@ -153,6 +170,48 @@ def test_accumulation_steps_when_any_of_its_batches_kept_a_row(make_batch):
     brain.hparams.objective = Scripted(dropped=[0, 1, 2, 3])
     fit(brain, batch)
     assert shares(brain).ne(before).all()
+
+
+LOSS = NegSNR(30)
+OBJECTIVES = [PIT(LOSS), MixPIT(LOSS), MixIT(LOSS), MixCycle(MixPIT(LOSS), LOSS, switch=AfterEpochs(0))]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"compile_module_keys": ["separator"]}])
+def test_two_steps_with_a_run_option(options, objective, tiny_separator, make_batch, quick_compile):
+    """As without it, to what the precision allows."""
+    batches, reports = [make_batch(size=4, seed=seed) for seed in range(2)], []
+    for run_opts in ({}, options):
+        brain = make_brain(objective, tiny_separator(), **run_opts)
+        losses = [fit(brain, batch) for batch in batches]
+        brain.on_stage_end(sb.Stage.TRAIN, None, 1)
+        assert brain.optimizer_step == 2 and brain.train_stats["nonfinite"] == 0
+        reports.append(losses)
+    assert (len(quick_compile) > 0) == ("compile_module_keys" in options)
+    torch.testing.assert_close(*reports, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
+def test_losses_are_computed_in_single_precision(objective, make_batch):
+    """Autocast would take products of waveforms in bf16, two digits."""
+    batch, losses = make_batch(size=4), []
+    for precision in ("fp32", "bf16"):
+        brain = make_brain(objective, precision=precision)
+        losses.append(fit(brain, batch))
+    assert losses[0] == pytest.approx(float(losses[1]), rel=1e-5)
+
+
+def test_figures_are_computed_in_single_precision(make_batch):
+    batch, figures = make_batch(size=4), []
+    for precision in ("fp32", "bf16"):
+        brain = make_brain(Scripted(), eval_precision=precision)
+        brain.hparams.evaluations = [MixITOracle()]
+        brain.hparams.recorder.stage_ended = lambda brain, stage, stats, epoch: figures.append(stats)
+        brain.on_stage_start(sb.Stage.VALID, epoch=1)
+        brain.evaluate_batch(batch, sb.Stage.VALID)
+        brain.on_stage_end(sb.Stage.VALID, None, 1)
+        figures[-1].pop("seconds")
+    assert figures[0] == pytest.approx(figures[1], abs=1e-4) and len(figures[0]) == 2
 
 
 def test_the_objective_hears_the_epoch_and_its_log_is_averaged(make_batch):

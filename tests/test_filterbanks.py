@@ -1,4 +1,4 @@
-"""The STFT gives back what it was given, at every length, and equals a plain NumPy one."""
+"""The STFT gives back what it was given, at every length; it and the learned filterbank equal plain NumPy ones."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sb_ext.filterbanks import Stft
+from sb_ext.filterbanks import LearnedFilterbank, Stft
 
 
 @pytest.mark.parametrize("window, hop", [(512, 128), (64, 16), (256, 64), (64, 32), (63, 21)])
@@ -41,3 +41,27 @@ def test_the_window_is_not_part_of_a_checkpoint_and_follows_the_module():
     stft = Stft(64, 16)
     assert not stft.state_dict()
     assert "window" in dict(stft.named_buffers())
+
+
+@pytest.mark.parametrize("window, hop", [(16, 8), (5, 2), (4, 4)])
+@pytest.mark.parametrize("length", [1, 4, 16, 23, 24, 100])
+def test_the_learned_filterbank_equals_numpy(window, hop, length):
+    torch.manual_seed(0)
+    filterbank, wave = LearnedFilterbank(6, window, hop), torch.randn(2, 3, length)
+    filters, synthesis = (weight[:, 0].double().detach().numpy() for weight in filterbank.parameters())
+    padded = np.pad(wave.double().numpy(), [(0, 0), (0, 0), (0, max(0, window - length))])
+    starts = range(0, padded.shape[-1] - window + 1, hop)
+    frames = [np.maximum(padded[..., start : start + window] @ filters.T, 0) for start in starts]
+    code = filterbank.encode(wave)
+    np.testing.assert_allclose(code.detach().numpy(), np.stack(frames, -1), atol=1e-5)
+    expected = np.zeros(padded.shape)
+    for start, frame in zip(starts, frames, strict=True):
+        expected[..., start : start + window] += frame @ synthesis
+    np.testing.assert_allclose(filterbank.decode(code, length).detach().numpy(), expected[..., :length], atol=1e-5)
+
+
+def test_the_learned_filterbank_keeps_single_precision():
+    filterbank, wave = LearnedFilterbank(6), torch.randn(2, 200)
+    expected = filterbank.decode(filterbank.encode(wave), 200)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(filterbank.decode(filterbank.encode(wave), 200), expected)

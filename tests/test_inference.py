@@ -10,6 +10,7 @@ import torch
 
 from sb_ext.evaluation import self_evaluate
 from sb_ext.inference import SourceSeparation, load_separator
+from sb_ext.separate import main as separate_command
 
 MODEL = """
 sample_rate: 8000
@@ -92,12 +93,57 @@ def test_files_of_any_rate_and_channels_are_separated(model_folder, tmp_path, ra
     assert torch.isfinite(sources).all()
 
 
+@pytest.mark.parametrize("samples", [1, 31, 63])
+def test_a_file_shorter_than_a_frame_is_separated(model_folder, tmp_path, samples):
+    model = SourceSeparation.from_hparams(str(model_folder), run_opts={"device": "cpu"})
+    wave = 0.1 * np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    soundfile.write(tmp_path / "click.wav", wave, 8000, subtype="FLOAT")
+    sources = model.separate_file(tmp_path / "click.wav")
+    assert sources.shape == (1, samples, 2)
+    assert torch.allclose(sources.sum(-1)[0], torch.from_numpy(wave), atol=1e-5)
+
+
+def test_silence_stays_silent(model_folder):
+    model = SourceSeparation.from_hparams(str(model_folder), run_opts={"device": "cpu"})
+    assert model.separate_batch(torch.zeros(2, 800)).abs().max() == 0
+
+
+def test_samples_that_are_no_numbers_are_refused(model_folder, tmp_path):
+    model = SourceSeparation.from_hparams(str(model_folder), run_opts={"device": "cpu"})
+    soundfile.write(tmp_path / "bad.wav", np.array([0.1, 0.2, np.nan]), 8000, subtype="FLOAT")
+    with pytest.raises(ValueError, match="bad.wav: sample 2 is NaN or infinite"):
+        model.separate_file(tmp_path / "bad.wav")
+    with pytest.raises(ValueError, match="mix: holds NaN or infinite samples"):
+        model.separate_batch(torch.tensor([[0.0, torch.inf]]))
+
+
+def test_a_long_file_never_meets_the_separator_as_a_whole(model_folder, tmp_path):
+    model = SourceSeparation.from_hparams(str(model_folder), run_opts={"device": "cpu"})
+    wave = 0.1 * np.random.default_rng(0).standard_normal(100_003).astype(np.float32)
+    soundfile.write(tmp_path / "talk.wav", wave, 8000, subtype="FLOAT")
+    lengths = []
+    model.mods.separator.register_forward_pre_hook(lambda module, inputs: lengths.append(inputs[0].shape[-1]))
+    whole = model.separate_file(tmp_path / "talk.wav")
+    assert lengths == [100_003]
+    sources = model.separate_file(tmp_path / "talk.wav", chunk_seconds=1, overlap_seconds=0.25)
+    assert max(lengths[1:]) == 8000
+    assert torch.allclose(sources.sum(-1)[0], torch.from_numpy(wave), atol=1e-5)
+    assert (sources - whole).square().mean() < 0.1 * whole.square().mean()
+    paths = model.separate_to_files(tmp_path / "talk.wav", tmp_path / "out", chunk_seconds=1, overlap_seconds=0.25)
+    assert [path.name for path in paths] == ["talk_s1.wav", "talk_s2.wav"]
+    written = np.stack([soundfile.read(path, dtype="float32")[0] for path in paths], -1)
+    assert np.array_equal(written, sources[0].numpy())
+
+
 def test_a_file_that_is_no_audio_is_named(model_folder, tmp_path):
     model = SourceSeparation.from_hparams(str(model_folder), run_opts={"device": "cpu"})
     path = tmp_path / "notes.wav"
     path.write_text("not audio")
     with pytest.raises(ValueError, match="notes.wav: cannot be read as audio"):
         model.separate_file(str(path))
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
+    with pytest.raises(ValueError, match="empty.wav: holds no samples"):
+        model.separate_file(str(tmp_path / "empty.wav"))
     with pytest.raises(FileNotFoundError, match="absent.wav"):
         model.separate_file(str(tmp_path / "absent.wav"))
 
@@ -126,6 +172,12 @@ def test_speechbrains_own_models_load_and_survive_silence(sepformer_folder):
     assert rate == 8000
     assert separate(torch.randn(2, 1600)).shape == (2, 2, 1600)
     assert torch.isfinite(separate(torch.zeros(1, 1600))).all()
+    assert separate(torch.randn(1, 3)).shape == (1, 2, 3)
+
+
+def test_the_command_separates_with_speechbrains_own_models(sepformer_folder, recordings, tmp_path):
+    assert separate_command([str(sepformer_folder), str(recordings), "--out", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 10
 
 
 ESTIMATOR = """

@@ -5,8 +5,14 @@ import struct
 from math import gcd
 from typing import NamedTuple
 
+import numpy as np
 import soundfile
 from scipy.signal import resample_poly
+
+# Programs that write to a pipe give a length like this for one that they do not know.
+STREAMED = 0x7FFF0000
+# Some programs count the wav header as audio; a file cut by no more than that is as good as whole.
+WAV_HEADER = 44
 
 
 class AudioHeader(NamedTuple):
@@ -21,30 +27,70 @@ def read_header(path):
     """What the header of an audio file says.
 
     Plain wav and FLAC headers are read here, five times as fast as by opening the file for decoding: a corpus has a
-    hundred thousand files. Anything unusual is left to libsndfile.
+    hundred thousand files. Anything unusual is left to libsndfile. A wav file that was cut shows here, since its header
+    says how long it was; a FLAC file that was cut shows when it is decoded: while it is packed, or read as a crop.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not audio that libsndfile can read.
+        If the file is not audio that libsndfile can read, or a wav file that was cut.
     """
     with open(path, "rb", buffering=0) as file:
         head = file.read(4096)
         size = os.fstat(file.fileno()).st_size
-    header = _flac_header(head) or _wav_header(head, size)
+    header = _flac_header(head) or _wav_header(path, head, size)
     if header is not None:
         return header
     try:
         info = soundfile.info(os.fspath(path))
     except soundfile.LibsndfileError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error if size else "it is empty") from None
     return AudioHeader(info.frames, info.samplerate, info.channels)
 
 
-def _unreadable(path, error):
-    return ValueError(f"{path}: cannot be read as audio ({error}); replace the file or take it out of the data set")
+def unreadable(path, error):
+    """The ValueError for a file that is no audio; ``error`` says why, in libsndfile's words or in others."""
+    reason = str(getattr(error, "error_string", error)).strip(". ")
+    return ValueError(f"{path}: cannot be read as audio ({reason}); replace the file or take it out of the data set")
+
+
+def check_finite(path, samples, start=0):
+    """Raise ValueError if one of the ``samples [T, ...]`` of a file, the first being ``start``, is NaN or infinite."""
+    if not np.isfinite(samples).all():
+        place = start + int(np.argwhere(~np.isfinite(samples))[0, 0])
+        raise ValueError(f"{path}: sample {place} is NaN or infinite; replace the file or take it out of the data set")
+
+
+def check_folder(key, folder, holds):
+    """Raise an error that names the recipe's ``key`` unless a folder is there and not empty.
+
+    Arguments
+    ---------
+    key : str
+    folder : str or Path
+    holds : str
+        What the folder should hold, in words.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it is empty.
+
+    Example
+    -------
+    >>> check_folder("noise_folder", "wham", "WHAM's noise")
+    Traceback (most recent call last):
+    FileNotFoundError: noise_folder: wham is not a folder; give the one that holds WHAM's noise
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{key}: {folder} is not a folder; give the one that holds {holds}")
+    with os.scandir(folder) as entries:
+        if next(entries, None) is None:
+            raise ValueError(f"{key}: {folder} is empty; give the folder that holds {holds}")
 
 
 def _flac_header(head):
@@ -54,10 +100,10 @@ def _flac_header(head):
     bits = int.from_bytes(head[18:26], "big")
     frames = bits & ((1 << 36) - 1)
     # An encoder that wrote to a pipe leaves the length at 0.
-    return AudioHeader(frames, bits >> 44, (bits >> 41 & 7) + 1) if frames else None
+    return AudioHeader(frames, bits >> 44, (bits >> 41 & 7) + 1) if frames and bits >> 44 else None
 
 
-def _wav_header(head, size):
+def _wav_header(path, head, size):
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
     position, layout = 12, None
@@ -67,8 +113,11 @@ def _wav_header(head, size):
         if name == b"fmt " and position + 16 <= len(head):
             layout = struct.unpack_from("<HHIIHH", head, position)
         if name == b"data":
-            # 1 is integer PCM, 3 is float; a length beyond the end of the file means a streamed or a cut file.
-            if layout is None or layout[0] not in (1, 3) or not layout[4] or position + length > size:
+            missing = position + length - size
+            if missing > WAV_HEADER and length < STREAMED:
+                raise unreadable(path, f"cut: its header promises {length} bytes of audio, {missing} are missing")
+            # 1 is integer PCM, 3 is float.
+            if layout is None or layout[0] not in (1, 3) or missing > 0 or 0 in layout[1:5]:
                 return None
             return AudioHeader(length // layout[4], layout[2], layout[1])
         position += length + length % 2
@@ -76,7 +125,7 @@ def _wav_header(head, size):
 
 
 def read_samples(path, header, start, stop):
-    """The samples ``start`` to ``stop`` of an audio file.
+    """The samples ``start`` to ``stop`` of an audio file; packing calls this once for all that is in a data set.
 
     Arguments
     ---------
@@ -94,20 +143,27 @@ def read_samples(path, header, start, stop):
     Raises
     ------
     ValueError
-        If the file cannot be decoded, or is not what the header says.
+        If the file cannot be decoded, is not what the header says, or a sample is not finite.
     """
     try:
         with soundfile.SoundFile(os.fspath(path)) as file:
             found = AudioHeader(file.frames, file.samplerate, file.channels)
             file.seek(start)
             samples = file.read(stop - start, dtype="float32", always_2d=True)
+            real = file.subtype in ("FLOAT", "DOUBLE")
     except (soundfile.LibsndfileError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from None
     if found != header:
-        raise ValueError(f"{path}: expected {header._asdict()}, found {found._asdict()}; the data set has changed")
+        raise ValueError(f"{path}: expected {_words(header)}, found {_words(found)}; replace the file")
     if len(samples) != stop - start:
-        raise ValueError(f"{path}: expected {header.frames} samples, the file ends early; replace it")
+        raise unreadable(path, f"cut: of {stop} samples {start + len(samples)} are there")
+    if real:
+        check_finite(path, samples, start)
     return samples
+
+
+def _words(header):
+    return f"{header.frames} samples at {header.sample_rate} Hz in {header.channels} channel(s)"
 
 
 def resampled_length(frames, sample_rate, target_rate):

@@ -1,10 +1,9 @@
 """The embedded corpus with its LibriMix metadata: data for every recipe, without any download."""
 
-import difflib
-
 from sb_ext.data.building import build_once
 from sb_ext.data.metadata import make_metadata
 from sb_ext.data.synthetic import make_corpus
+from sb_ext.values import check_choice
 
 SMALL = dict(num_train=80, num_dev=12, num_test=12, train_utterances=40, dev_utterances=20, test_utterances=20)
 """104 voices, 5.8 hours of speech, 1,600 training mixtures of two; test voices are unheard in training. A minute."""
@@ -22,6 +21,10 @@ SIZES = {"small": SMALL, "demo": DEMO, "tiny": TINY}
 
 MIXTURES = {"small": 100, "demo": 100, "tiny": 4}
 """Mixtures of the dev and of the test split; those of the train split use each utterance once."""
+
+
+MOST_SPEAKERS = 5
+"""A mixture: the smallest corpora have no more in their dev and test splits."""
 
 
 def embedded_librimix(folder, num_speakers=2, size="small", seed=0, workers=None):
@@ -49,7 +52,7 @@ def embedded_librimix(folder, num_speakers=2, size="small", seed=0, workers=None
     Raises
     ------
     ValueError
-        Where the size is unknown.
+        Where the size is unknown, or the number of speakers is none that it can mix.
     FileExistsError
         Where the folder holds something else, or another size or seed.
 
@@ -58,13 +61,11 @@ def embedded_librimix(folder, num_speakers=2, size="small", seed=0, workers=None
     >>> embedded_librimix("anywhere", size="smal")
     Traceback (most recent call last):
     ...
-    ValueError: embedded_librimix: size='smal' is unknown; did you mean 'small'? There are small, demo, tiny
+    ValueError: corpus: expected one of small, demo, tiny, received 'smal'; did you mean 'small'?
     """
-    if size not in SIZES:
-        near = difflib.get_close_matches(str(size), SIZES, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"embedded_librimix: size={size!r} is unknown; did you mean {near!r}? There are {', '.join(SIZES)}"
-        )
+    check_choice("corpus", size, SIZES)
+    if not 2 <= num_speakers <= MOST_SPEAKERS:
+        raise ValueError(f"num_speakers: the embedded corpus mixes 2 to {MOST_SPEAKERS}, received {num_speakers}")
     folder = make_corpus(folder, **SIZES[size], seed=seed, workers=workers)
     folders = {
         "librispeech_folder": folder / "LibriSpeech",

@@ -1,12 +1,14 @@
 """LibriMix's public metadata: which utterances, with which gains, make which mixture."""
 
 import csv
+import math
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sb_ext.data.audio_files import check_folder
 from sb_ext.data.store import TextColumn
 
 
@@ -91,7 +93,10 @@ class _FileColumnsReader:
         needed = [f"{role}_{kind}" for role in roles for kind in ("path", "gain")]
         missing = [name for name in needed if name not in header]
         if missing:
-            raise ValueError(f"{path}: the columns {', '.join(missing)} are missing, found {', '.join(header)}")
+            raise ValueError(
+                f"{path}: the columns {', '.join(missing)} are missing, found {', '.join(header)}; "
+                "take LibriMix's own metadata, or set num_speakers to that of the file"
+            )
         self.path, self.roles = path, roles
         self.pairs = [(header.index(f"{role}_path"), header.index(f"{role}_gain")) for role in roles]
         self.numbers, self.which, self.gains = {}, array("i"), array("d")
@@ -101,13 +106,13 @@ class _FileColumnsReader:
         for role, (path_column, gain_column) in zip(self.roles, self.pairs, strict=True):
             name = row[path_column]
             if not name:
-                raise ValueError(f"{self.path}, line {line}: {role}_path is empty")
-            try:
-                gain = float(row[gain_column])
-            except ValueError:
+                raise ValueError(f"{self.path}, line {line}: {role}_path is empty; fill it in, or delete the line")
+            gain = _finite(row[gain_column])
+            if gain is None:
                 raise ValueError(
-                    f"{self.path}, line {line}: {role}_gain must be a number, received {row[gain_column]!r}"
-                ) from None
+                    f"{self.path}, line {line}: {role}_gain: expected a number, received {row[gain_column]!r}; "
+                    "correct it, or delete the line"
+                )
             self.which.append(self.numbers.setdefault(name, len(self.numbers)))
             self.gains.append(gain)
 
@@ -116,6 +121,15 @@ class _FileColumnsReader:
         shape = (-1, len(self.roles))
         which, gains = np.array(self.which, np.int32), np.array(self.gains, np.float64)
         return FileColumns(TextColumn.of(self.numbers), which.reshape(shape), gains.reshape(shape))
+
+
+def _finite(text):
+    """A finite number, or None where the text is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_metadata(path, num_speakers, with_noise):
@@ -137,14 +151,22 @@ def read_metadata(path, num_speakers, with_noise):
     Raises
     ------
     ValueError
-        If a column or a value is missing, a gain is no number, or an id is unusable or occurs twice.
+        If the file is no CSV, a column or a value is missing, a gain is no number, an id is unusable or occurs twice.
     """
+    try:
+        return _read(path, num_speakers, with_noise)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: is no CSV text ({error}); take LibriMix's own metadata") from None
+
+
+def _read(path, num_speakers, with_noise):
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
         header = next(rows, [])
         if "mixture_ID" not in header:
             raise ValueError(
-                f"{path}: expected the columns of LibriMix's metadata, found {', '.join(header) or 'none'}"
+                f"{path}: expected the columns of LibriMix's metadata, mixture_ID first, "
+                f"found {', '.join(header) or 'none'}; take LibriMix's own metadata"
             )
         sources = _FileColumnsReader(path, header, [f"source_{i + 1}" for i in range(num_speakers)])
         noise = _FileColumnsReader(path, header, ["noise"]) if with_noise else None
@@ -153,7 +175,10 @@ def read_metadata(path, num_speakers, with_noise):
             if not row:
                 continue
             if len(row) != len(header):
-                raise ValueError(f"{path}, line {rows.line_num}: {len(row)} fields under {len(header)} columns")
+                raise ValueError(
+                    f"{path}, line {rows.line_num}: {len(row)} fields under {len(header)} columns; "
+                    "correct it, or delete the line"
+                )
             ids.append(row[id_column])
             speakers.extend(speaker_numbers(ids[-1], num_speakers, f"{path}, line {rows.line_num}"))
             sources.add(row, rows.line_num)
@@ -173,10 +198,10 @@ def read_metadata(path, num_speakers, with_noise):
 
 def _check_ids(path, ids, order):
     if not ids:
-        raise ValueError(f"{path}: holds no mixtures")
+        raise ValueError(f"{path}: holds no mixtures; take LibriMix's own metadata")
     for i, j in zip(order, order[1:], strict=False):
         if ids[i] == ids[j]:
-            raise ValueError(f"{path}: mixture {ids[i]} occurs more than once; one would overwrite the other")
+            raise ValueError(f"{path}: mixture {ids[i]} occurs more than once; delete all lines of it but one")
 
 
 def find_metadata(metadata_folder, num_speakers, split):
@@ -186,9 +211,12 @@ def find_metadata(metadata_folder, num_speakers, split):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such metadata folder.
     ValueError
-        If there is none; says which splits were found.
+        If it does not hold the split; says which splits were found.
     """
+    check_folder("metadata_folder", metadata_folder, "LibriMix's metadata")
     prefix, found = f"libri{num_speakers}mix_", {}
     for folder in (Path(metadata_folder), Path(metadata_folder, f"Libri{num_speakers}Mix")):
         for path in sorted(folder.glob(f"{prefix}*.csv")):
@@ -197,7 +225,8 @@ def find_metadata(metadata_folder, num_speakers, split):
     split = split.replace("-clean", "")
     if split not in found:
         raise ValueError(
-            f"{metadata_folder}: no {prefix}*.csv for the split {split!r}; found {', '.join(found) or 'none'}. "
-            f"Expected LibriMix's metadata folder, or its Libri{num_speakers}Mix folder"
+            f"metadata_folder: {metadata_folder} holds no {prefix}*.csv for the split {split!r}; "
+            f"found {', '.join(found) or 'none'}. Expected LibriMix's metadata folder, or its "
+            f"Libri{num_speakers}Mix folder; set num_speakers and train_split to what is there"
         )
     return found[split]

@@ -8,7 +8,14 @@ import os
 
 import numpy as np
 
-from sb_ext.data.audio_files import AudioHeader, read_header, read_samples, resampled_length, resampled_slice
+from sb_ext.data.audio_files import (
+    AudioHeader,
+    check_folder,
+    read_header,
+    read_samples,
+    resampled_length,
+    resampled_slice,
+)
 from sb_ext.data.librimix_generated import check_settings, count_sources
 from sb_ext.data.librimix_metadata import read_metadata
 from sb_ext.data.librimix_noise import extend_noise, shortest_extendable
@@ -17,9 +24,13 @@ from sb_ext.data.store import MixtureStore
 
 
 class _Audio:
-    """The files that some columns of the metadata name: where they lie and what their headers say."""
+    """The files that some columns of the metadata name: where they lie and what their headers say.
 
-    def __init__(self, folder, columns, metadata):
+    ``key`` is the recipe's name for the folder, ``sample_rate`` the lowest that a file may have.
+    """
+
+    def __init__(self, key, folder, columns, metadata, sample_rate):
+        check_folder(key, folder, f"the files that {metadata.path} names")
         self.folder, self.files, self.which, self.gains = str(folder), columns.files, columns.which, columns.gains
         headers, missing = np.zeros((len(self.files), 3), np.int64), []
         for number in range(len(self.files)):
@@ -31,9 +42,22 @@ class _Audio:
             row = int(np.argwhere(self.which == missing[0])[0, 0])
             raise ValueError(
                 f"{metadata.path}: {len(missing)} of the {len(headers)} files that it names are missing, first "
-                f"{self.path(missing[0])}, named by mixture {metadata.ids[row]}; check the folder {folder}"
+                f"{', '.join(map(self.path, missing[:3]))}; mixture {metadata.ids[row]} needs the first. "
+                f"Set {key} to the folder that holds them, or delete their lines"
             )
         self.headers = headers
+        self._check_headers(sample_rate)
+
+    def _check_headers(self, sample_rate):
+        """Raise ValueError for a file without samples, and for one whose rate holds less than is asked for."""
+        for number in np.flatnonzero((self.headers[:, 0] == 0) | (self.headers[:, 1] < sample_rate)).tolist():
+            frames, rate, _ = self.headers[number].tolist()
+            if frames == 0:
+                raise ValueError(f"{self.path(number)}: holds no samples; replace the file")
+            raise ValueError(
+                f"{self.path(number)}: is at {rate} Hz, which cannot give {sample_rate} Hz; "
+                f"set sample_rate to {rate}, or take the recordings at {sample_rate} Hz or more"
+            )
 
     def path(self, number):
         """Where a file lies."""
@@ -53,8 +77,10 @@ class _Audio:
 class OnTheFlyLibriMix(MixtureStore):
     """One split of LibriMix, mixed when it is read, sorted by id as the generated folder is.
 
-    A crop decodes and resamples only what it depends on. Files may have any rate: where speech is not at 16 kHz, as the
-    script takes for granted, its own rate counts.
+    A crop decodes and resamples only what it depends on. Files may have any rate from ``sample_rate`` on: where speech
+    is not at 16 kHz, as the script takes for granted, its own rate counts. The headers of all files are read at once;
+    a FLAC file that was cut, or float samples that are not finite, are found when they are read: before training where
+    the split is packed.
 
     Arguments
     ---------
@@ -86,20 +112,23 @@ class OnTheFlyLibriMix(MixtureStore):
         with_noise = mixture_type != "mix_clean"
         if with_noise and not noise_folder:
             raise ValueError(
-                f"mixture_type {mixture_type} needs noise_folder, the folder of WHAM's noise; received none"
+                f"noise_folder: mixture_type {mixture_type} needs the folder of WHAM's noise; received none"
             )
         metadata = read_metadata(metadata_csv, num_speakers, with_noise)
-        self.speech = _Audio(librispeech_folder, metadata.sources, metadata)
-        if (self.speech.headers[:, 2] != 1).any():
-            stereo = int(np.argmax(self.speech.headers[:, 2] != 1))
-            raise ValueError(f"{self.speech.path(stereo)}: expected speech in 1 channel")
+        self.speech = _Audio("librispeech_folder", librispeech_folder, metadata.sources, metadata, sample_rate)
+        channels = self.speech.headers[:, 2]
+        if (channels != 1).any():
+            first = int(np.argmax(channels != 1))
+            raise ValueError(
+                f"{self.speech.path(first)}: expected speech in 1 channel, found {channels[first]}; replace the file"
+            )
         resampled = resampled_length(self.speech.column("frames"), self.speech.column("sample_rate"), sample_rate)
         lengths = resampled.min(axis=1) if mode == "min" else resampled.max(axis=1)
         num_sources = count_sources(num_speakers, mixture_type)
         super().__init__(metadata.ids, lengths, metadata.speakers[:, :num_sources].copy(), sample_rate, num_sources)
         self.noise = None
         if with_noise:
-            self.noise = _Audio(noise_folder, metadata.noise, metadata)
+            self.noise = _Audio("noise_folder", noise_folder, metadata.noise, metadata, sample_rate)
             self._prepare_noise()
 
     def _prepare_noise(self):
@@ -113,7 +142,7 @@ class OnTheFlyLibriMix(MixtureStore):
             row = int(hopeless[0])
             raise ValueError(
                 f"{self.noise.path(int(self.noise.which[row, 0]))}: {frames[row]} samples of noise for mixture "
-                f"{self.ids[row]} cannot be extended to {self.noise_needed[row]}; needs at least "
+                f"{self.ids[row]} cannot be extended to {self.noise_needed[row]}; replace it by one of at least "
                 f"{shortest_extendable(rates[row])}"
             )
 

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from speechbrain.utils.distributed import is_distributed_initialized
+from torch import nn
+from torch.utils.data import Dataset, default_collate
 
 from sb_ext.contracts import MixtureBatch
 
@@ -98,6 +100,13 @@ class MixtureDataset(Dataset):
         )
 
 
+def share_of_rank(dataset):
+    """The items that this DDP rank validates, as a sampler: every item falls to one rank, all to a single process."""
+    if not is_distributed_initialized():
+        return range(len(dataset))
+    return range(torch.distributed.get_rank(), len(dataset), torch.distributed.get_world_size())
+
+
 def collate(items):
     """A batch of items, padded with zeros to the longest.
 
@@ -138,7 +147,7 @@ def _check_alike(items):
 
 
 def _padded(tensors, longest):
-    batch = tensors[0].new_zeros(len(tensors), *tensors[0].shape[:-1], longest)
-    for row, tensor in zip(batch, tensors, strict=True):
-        row[..., : tensor.shape[-1]] = tensor
-    return batch
+    short = [longest - tensor.shape[-1] for tensor in tensors]
+    tensors = [nn.functional.pad(one, (0, gap)) if gap else one for one, gap in zip(tensors, short, strict=True)]
+    # In a worker, torch's own puts the batch where the main process reads it: no copy, and a fraction of the memory.
+    return default_collate(tensors)

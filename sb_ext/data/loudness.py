@@ -1,5 +1,6 @@
 """Loudness and gains, as LibriMix defines them (ITU-R BS.1770, measured by pyloudnorm)."""
 
+import statistics
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pyloudnorm
 import soundfile as sf
 
+from sb_ext.data.audio_files import read_header, read_samples
 from sb_ext.data.building import in_threads
 
 SPEECH_LUFS = (-33.0, -25.0)
@@ -93,14 +95,13 @@ def measure(folder, paths, workers=None, description=None):
     Raises
     ------
     ValueError
-        Where a file cannot be read or has another sample rate than the first.
+        Where a file cannot be read, was cut, has a sample that is not finite, or another sample rate than the first.
     """
 
     def one(path):
-        try:
-            samples, sample_rate = read_first_channel(path)
-        except sf.LibsndfileError as error:
-            raise ValueError(f"{path} cannot be read as audio ({error}); remove or replace it") from error
+        header = read_header(path)
+        samples = read_samples(path, header, 0, header.frames)[:, 0]
+        sample_rate = header.sample_rate
         peak = float(np.abs(samples).max(initial=0.0))
         name = path.relative_to(folder).as_posix()
         return Clip(name, len(samples), sample_rate, loudness(samples, sample_rate), peak)
@@ -109,11 +110,12 @@ def measure(folder, paths, workers=None, description=None):
         # pyloudnorm warns about the mean of no blocks where all are below its gate; the -inf says so already.
         warnings.simplefilter("ignore", RuntimeWarning)
         clips = in_threads(one, paths, workers, description)
+    usual = clips and statistics.mode(clip.sample_rate for clip in clips)
     for clip in clips:
-        if clip.sample_rate != clips[0].sample_rate:
+        if clip.sample_rate != usual:
             raise ValueError(
-                f"{Path(folder) / clip.path} has sample rate {clip.sample_rate} Hz, {clips[0].path} has "
-                f"{clips[0].sample_rate} Hz: a corpus must have one; resample one of them"
+                f"{Path(folder) / clip.path}: is at {clip.sample_rate} Hz, most files at {usual} Hz; "
+                "a corpus must have one rate: resample the file"
             )
     return clips
 

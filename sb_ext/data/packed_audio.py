@@ -28,7 +28,8 @@ def write_audio(store, path, offsets, workers):
     Raises
     ------
     ValueError
-        If the store reads another number of samples than it promised.
+        If the store reads another number of samples than it promised. All files are decoded here, so that one that was
+        cut, or holds a sample that is not finite, is found before training.
     """
     path.touch()
     chunks = [(first, min(first + _CHUNK, len(store))) for first in range(0, len(store), _CHUNK)]

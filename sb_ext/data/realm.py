@@ -53,14 +53,19 @@ class RealM(Recordings):
             raise ValueError(f"RealM: split must be train, valid or test, received {split!r}")
         paths = sorted(Path(folder, AUDIO_FOLDER).glob("*/*.wav"))
         if not paths:
-            raise ValueError(f"RealM: no recordings at {Path(folder, AUDIO_FOLDER)}/*/*.wav")
+            raise ValueError(
+                f"data_folder: no recordings at {Path(folder, AUDIO_FOLDER)}/*/*.wav; give REAL-M's own folder"
+            )
         kept = [
             path
             for path in paths
             if not path.name.startswith("early") and in_validation(path.name) == (split != "train")
         ]
         if not kept:
-            raise ValueError(f"RealM: none of the {len(paths)} recordings in {folder} falls to the split {split!r}")
+            raise ValueError(
+                f"data_folder: none of the {len(paths)} recordings in {folder} falls to the split {split!r} "
+                "(one in five is for validation, by a hash of the file name); add recordings"
+            )
         super().__init__(kept, SAMPLE_RATE, root=Path(folder, AUDIO_FOLDER))
         for path, (_, rate, channels) in zip(kept, self.headers.tolist(), strict=True):
             if (rate, channels) != (SAMPLE_RATE, 1):

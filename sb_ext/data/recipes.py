@@ -1,5 +1,7 @@
 """From a recipe's data options to mixture stores: what stands between every ``train.py`` and its data."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -9,15 +11,17 @@ from pathlib import Path
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from sb_ext.data.building import build_once
-from sb_ext.data.embedded import embedded_librimix
+from sb_ext.data.embedded import SIZES, embedded_librimix
 from sb_ext.data.librimix import stores
+from sb_ext.data.librimix_generated import check_settings
 from sb_ext.data.metadata import make_metadata
 from sb_ext.data.packed import open_or_pack
-from sb_ext.data.realm import AUDIO_FOLDER, RealM, ReferencedRealM, in_validation
+from sb_ext.data.realm import AUDIO_FOLDER, SAMPLE_RATE, RealM, ReferencedRealM, in_validation
 from sb_ext.data.realm_standin import make_realm_standin
 from sb_ext.data.recordings import Recordings, find_recordings
-from sb_ext.data.speech_folder import find_splits
+from sb_ext.data.speech_folder import check_names, find_splits
 from sb_ext.data.store import random_subset
+from sb_ext.values import check_choice
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +49,16 @@ def prepare_librimix(hparams):
     -------
     dict
         ``train``, ``valid`` and ``test`` to a MixtureStore, and ``description``: what the data is, for tables.
+
+    Raises
+    ------
+    ValueError
+        If the options contradict one another, or the data is faulty. Headers and tables are always checked; with
+        ``pack`` every sample too, while it is packed.
+    FileNotFoundError
+        If a folder is missing.
     """
+    _check_options(hparams)
     cache = corpora_folder(hparams["corpora_folder"])
     settings = {key: hparams[key] for key in ("num_speakers", "sample_rate", "mode", "mixture_type")}
     folders = {key: hparams[key] for key in ("data_folder", "librispeech_folder", "metadata_folder", "noise_folder")}
@@ -61,9 +74,10 @@ def prepare_librimix(hparams):
     # One pack for each place that data comes from, so that two corpora do not take turns.
     pack_folder = cache / "packed" / _digest({key: str(folder) for key, folder in folders.items()})
     made = _on_main_first(
+        cache,
         lambda: stores(
             **folders, **settings, train_split=train_split, pack_folder=pack_folder if hparams["pack"] else None
-        )
+        ),
     )
     made["train"] = random_subset(made["train"], hparams["train_fraction"], hparams["seed"])
     return {**made, "description": f"{description}, {hparams['num_speakers']} speakers, {hparams['mixture_type']}"}
@@ -82,21 +96,46 @@ def prepare_recordings(hparams):
     -------
     dict
         As prepare_librimix.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As prepare_librimix.
     """
     cache, folder = corpora_folder(hparams["corpora_folder"]), hparams["data_folder"]
-    rate = hparams["sample_rate"]
+    rate, real_m = hparams["sample_rate"], folder and Path(folder, AUDIO_FOLDER).is_dir()
+    check_choice("corpus", hparams["corpus"], STANDINS)
+    if rate != SAMPLE_RATE and (real_m or not folder):
+        raise ValueError(
+            f"sample_rate: REAL-M is at {SAMPLE_RATE} Hz, received {rate}; set --sample_rate {SAMPLE_RATE}"
+        )
     if not folder:
         numbers = STANDINS[hparams["corpus"]]
-        folder = _on_main_first(lambda: make_realm_standin(cache / f"realm_standin_{hparams['corpus']}", **numbers))
+        folder = _on_main_first(
+            cache, lambda: make_realm_standin(cache / f"realm_standin_{hparams['corpus']}", **numbers)
+        )
         made = {"train": RealM(folder, "train"), "valid": ReferencedRealM(folder, "valid")}
         return {**made, "test": made["valid"], "description": "REAL-M stand-in (synthetic speech in simulated rooms)"}
-    if Path(folder, AUDIO_FOLDER).is_dir():
-        made = {split: RealM(folder, split) for split in ("train", "valid", "test")}
-        return {**made, "description": f"REAL-M in {folder}"}
-    made = _split_recordings(folder, rate)
+    made = {split: RealM(folder, split) for split in ("train", "valid")} if real_m else _split_recordings(folder, rate)
     if hparams["pack"]:
         made = {split: _packed(store, cache, folder, split) for split, store in made.items()}
-    return {**made, "test": made["valid"], "description": f"recordings in {Path(folder).name}"}
+    description = f"REAL-M in {folder}" if real_m else f"recordings in {Path(folder).name}"
+    return {**made, "test": made["valid"], "description": description}
+
+
+def _check_options(hparams):
+    """What stands side by side on the command line must make sense together."""
+    check_settings(hparams["num_speakers"], hparams["mode"], hparams["mixture_type"])
+    check_choice("corpus", hparams["corpus"], SIZES)
+    ways = ("data_folder", "librispeech_folder", "metadata_folder", "noise_folder")
+    given = [key for key in ways if hparams[key]]
+    if given and given != ["data_folder"] and given[0] != "librispeech_folder":
+        raise ValueError(
+            f"{given[0]}: received with {', '.join(given[1:]) or 'no librispeech_folder'}; give --data_folder alone, "
+            "or --librispeech_folder with --metadata_folder and --noise_folder"
+        )
+    if given[:1] == ["librispeech_folder"] and hparams["mixture_type"] != "mix_clean" and not hparams["noise_folder"]:
+        raise ValueError(f"noise_folder: mixture_type {hparams['mixture_type']} needs noise; set --noise_folder")
 
 
 def _split_recordings(folder, rate):
@@ -108,7 +147,7 @@ def _split_recordings(folder, rate):
     for split, kept in parts.items():
         if not kept:
             raise ValueError(
-                f"data_folder: none of the {len(paths)} recordings in {folder} falls to {split!r} "
+                f"data_folder: none of the {len(paths)} recordings in {folder} falls to the split {split!r} "
                 "(one in five, by a hash of the file name); add recordings"
             )
     return {split: Recordings(kept, rate, root=folder) for split, kept in parts.items()}
@@ -117,14 +156,30 @@ def _split_recordings(folder, rate):
 def _packed(store, cache, folder, split):
     facts = {"folder": str(Path(folder).resolve()), "split": split, "sample_rate": store.sample_rate}
     facts["files"] = _digest([[store.ids[i], int(store.lengths[i])] for i in range(len(store))])
-    return _on_main_first(lambda: open_or_pack(lambda: store, cache / "packed" / _digest(facts), facts))
+    return _on_main_first(cache, lambda: open_or_pack(lambda: store, cache / "packed" / _digest(facts), facts))
 
 
-def _on_main_first(make):
-    """``make()`` on the main process, then, with everything on disk, on the others."""
+def _on_main_first(cache, make):
+    """``make()`` on the main process, then, with everything on disk, on the others; ``cache`` is what it writes to."""
     made = []
-    run_on_main(lambda: made.append(make()))
-    return made[0] if if_main_process() else make()
+    with _writing_to(cache):
+        run_on_main(lambda: made.append(make()))
+        return made[0] if if_main_process() else make()
+
+
+@contextlib.contextmanager
+def _writing_to(cache):
+    """Turns what the system says of the cache folder into an error that names the key and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        if not full and not (error.filename and Path(error.filename).is_relative_to(cache)):
+            raise
+        raise ValueError(
+            f"corpora_folder: cannot write to {cache} ({error.strerror}); "
+            "set --corpora_folder or $SB_EXT_CORPORA to a folder with room that can be written to"
+        ) from None
 
 
 def _digest(settings):
@@ -133,7 +188,7 @@ def _digest(settings):
 
 def _embedded(hparams, cache):
     folder = cache / f"embedded_{hparams['corpus']}"
-    made = _on_main_first(lambda: embedded_librimix(folder, hparams["num_speakers"], hparams["corpus"]))
+    made = _on_main_first(cache, lambda: embedded_librimix(folder, hparams["num_speakers"], hparams["corpus"]))
     if hparams["mixture_type"] == "mix_clean":
         made = {**made, "noise_folder": None}
     return made
@@ -144,10 +199,10 @@ def _train_split_of(folder, wanted):
     found = [name for name in find_splits(Path(folder)) if name.startswith("train")]
     if SPLITS.get(wanted, wanted) in found:
         return wanted
-    if len(found) != 1:
+    if len(found) != 1 or wanted not in SPLITS:
         raise ValueError(
-            f"train_split: {folder} has no {wanted!r} ({SPLITS.get(wanted, wanted)}); "
-            f"set --train_split to one of {found}"
+            f"train_split: {folder} has no {wanted!r} (the folder {SPLITS.get(wanted, wanted)}); "
+            f"set --train_split to {' or '.join(found) or 'a folder that is there'}"
         )
     logger.info("train_split: %s has no %s, training on %s", folder, wanted, found[0])
     return next((short for short, name in SPLITS.items() if name == found[0]), found[0])
@@ -156,15 +211,19 @@ def _train_split_of(folder, wanted):
 def _own_metadata(hparams, cache, train_split):
     """Metadata for a folder that came without: made once for each folder and set of numbers."""
     source = Path(hparams["librispeech_folder"]).resolve()
-    counts = {} if hparams["num_train_mixtures"] is None else {SPLITS[train_split]: hparams["num_train_mixtures"]}
+    train_split = SPLITS.get(train_split, train_split)
+    counts = {} if hparams["num_train_mixtures"] is None else {train_split: hparams["num_train_mixtures"]}
     counts |= dict.fromkeys(("dev-clean", "test-clean"), hparams["num_test_mixtures"])
     settings = {"source": str(source), "num_speakers": hparams["num_speakers"], "num_mixtures": counts}
     settings["noise_folder"] = hparams["noise_folder"]
     folder = cache / "metadata" / f"{source.name}_{hparams['num_speakers']}speakers_{_digest(settings)}"
 
+    splits = [train_split, "dev-clean", "test-clean"]
+
     def build(partial):
-        splits = [SPLITS[train_split], "dev-clean", "test-clean"]
+        for name, paths in find_splits(source).items():
+            check_names(paths if name in splits else [])
         make_metadata(source, partial, hparams["num_speakers"], hparams["noise_folder"], splits, counts)
 
-    _on_main_first(lambda: build_once(folder, settings, build))
+    _on_main_first(cache, lambda: build_once(folder, settings, build))
     return folder

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sb_ext.data.audio_files import AudioHeader, read_header, read_samples, resampled_length, resampled_slice
+from sb_ext.data.audio_files import (
+    AudioHeader,
+    check_folder,
+    read_header,
+    read_samples,
+    resampled_length,
+    resampled_slice,
+)
 from sb_ext.data.store import MixtureStore, TextColumn
 
 SUFFIXES = (".wav", ".flac")
@@ -16,11 +23,12 @@ def find_recordings(folder):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such folder.
     ValueError
-        If there is no such folder, or no recording in it.
+        If there is no recording in it.
     """
-    if not os.path.isdir(folder):
-        raise ValueError(f"{folder}: no such folder of recordings")
+    check_folder("data_folder", folder, "wav or flac recordings")
     paths = sorted(
         Path(place, name)
         for place, _, names in os.walk(folder, followlinks=True)
@@ -28,7 +36,9 @@ def find_recordings(folder):
         if name.lower().endswith(SUFFIXES) and not name.startswith(".")
     )
     if not paths:
-        raise ValueError(f"{folder}: holds no recordings; expected {' or '.join(SUFFIXES)} files in it or below it")
+        raise ValueError(
+            f"data_folder: {folder} holds no recordings; expected {' or '.join(SUFFIXES)} files in it or below it"
+        )
     return paths
 
 
@@ -36,7 +46,8 @@ class Recordings(MixtureStore):
     """Recordings of any rate and any number of channels, as mono mixtures at one rate; no references.
 
     Channels are averaged and the rate is changed by ``scipy.signal.resample_poly``. An id is the file's path below the
-    folder, with its suffix.
+    folder, with its suffix. The headers of all files are read at once; a FLAC file that was cut, or float samples that
+    are not finite, are found when they are read: before training where the recordings are packed.
 
     Arguments
     ---------

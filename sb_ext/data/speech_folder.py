@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+from sb_ext.data.audio_files import check_folder
 from sb_ext.data.loudness import BLOCK_SECONDS, measure
 
 AUDIO = (".flac", ".wav")
@@ -30,15 +31,14 @@ def find_splits(root):
     ValueError
         Where there is no such file in it.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(f"librispeech_folder={str(root)!r} is not a folder")
+    check_folder("librispeech_folder", root, "split/speaker/chapter/*.flac")
     found = {}
     for split in sorted(path for path in root.iterdir() if path.is_dir()):
         files = sorted(path for path in split.glob("*/*/*") if path.suffix.lower() in AUDIO)
         if files:
             found[split.name] = files
     if not found:
-        raise ValueError(f"{root} holds no files like split/speaker/chapter/*.flac")
+        raise ValueError(f"librispeech_folder: {root} holds no files like split/speaker/chapter/*.flac; lay it out so")
     return found
 
 
@@ -69,10 +69,21 @@ def measure_speech(root, split, paths, num_speakers, workers=None):
     speakers = {speaker_of(clip) for clip in speech}
     if len(speakers) < num_speakers:
         raise ValueError(
-            f"{root / split} has {len(speakers)} usable speaker(s), a mixture needs {num_speakers} "
-            "different ones: add speakers, lower num_speakers, or leave the split out by `splits`"
+            f"num_speakers: {num_speakers} different speakers are to meet in a mixture, "
+            f"{root / split} has {len(speakers)} usable speaker(s); add speakers, or lower num_speakers"
         )
     return speech
+
+
+def check_names(paths):
+    """Raise ValueError where a file is not named after its speaker, as the names of mixtures need it."""
+    for path in paths:
+        speaker = path.parent.parent.name
+        if not speaker.isdecimal() or not path.stem.startswith(f"{speaker}-") or "_" in path.stem:
+            raise ValueError(
+                f"librispeech_folder: {path}: expected SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE, "
+                "SPEAKER a number, no '_' in the name; rename it"
+            )
 
 
 def measure_noise(noise_folder, split, sample_rate, workers=None):
@@ -93,17 +104,21 @@ def measure_noise(noise_folder, split, sample_rate, workers=None):
     if noise_folder is None:
         return []
     root = Path(noise_folder).expanduser()
+    check_folder("noise_folder", root, "noise, one folder a split, as WHAM's tr, cv and tt")
     candidates = [root / split, root / NOISE_SPLITS.get(split.split("-")[0].lower(), split)]
     folder = next((path for path in candidates if path.is_dir()), None)
     if folder is None:
-        raise FileNotFoundError(f"no noise for {split!r}: none of {[str(path) for path in candidates]}")
+        raise FileNotFoundError(
+            f"noise_folder: {root} holds no noise for {split!r}; make one of the folders "
+            f"{', '.join(dict.fromkeys(path.name for path in candidates))}"
+        )
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
     noises = _usable(measure(root, paths, workers, f"Loudness of {folder.name}"), folder.name)
     if not noises:
-        raise ValueError(f"{folder} holds no usable noise (*.wav)")
+        raise ValueError(f"noise_folder: {folder} holds no usable noise; put wav or flac files there")
     if noises[0].sample_rate != sample_rate:
         raise ValueError(
-            f"noise in {folder} has {noises[0].sample_rate} Hz, speech of {split} {sample_rate} Hz: "
+            f"noise_folder: {folder} is at {noises[0].sample_rate} Hz, the speech of {split} at {sample_rate} Hz; "
             "resample one of them"
         )
     return noises

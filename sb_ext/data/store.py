@@ -51,6 +51,25 @@ class TextColumn:
         return self.characters[self.bounds[index] : self.bounds[index + 1]].tobytes().decode()
 
 
+class Chosen:
+    """Some of a sequence, in another order, without a copy of it.
+
+    Example
+    -------
+    >>> list(Chosen("abcdef", np.array([4, 0, 1])))
+    ['e', 'a', 'b']
+    """
+
+    def __init__(self, sequence, places):
+        self.sequence, self.places = sequence, places
+
+    def __len__(self):
+        return len(self.places)
+
+    def __getitem__(self, index):
+        return self.sequence[int(self.places[index])]
+
+
 class MixtureStore:
     """Mixtures by number, with what is known about each of them; data sets inherit and fill in ``_read``.
 
@@ -134,9 +153,15 @@ class Subset(MixtureStore):
         if indices.size and (indices.min() < 0 or indices.max() >= len(store)):
             raise IndexError(f"Subset: indices from {indices.min()} to {indices.max()} of {len(store)} mixtures")
         speakers = None if store.speakers is None else store.speakers[indices]
-        ids = TextColumn.of(store.ids[i] for i in indices.tolist())
+        ids = Chosen(store.ids, indices)
         super().__init__(ids, store.lengths[indices], speakers, store.sample_rate, store.num_sources)
         self.store, self.indices = store, indices
+
+    def __getstate__(self):
+        return {"store": self.store, "indices": self.indices}
+
+    def __setstate__(self, state):
+        self.__init__(**state)
 
     def _read(self, index, start, stop):
         return self.store.read(int(self.indices[index]), start, stop)

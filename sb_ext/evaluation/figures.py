@@ -1,7 +1,6 @@
 """The report's pictures: curves and distributions as SVG in the page's colours, spectrograms as PNG."""
 
 import io
-import itertools
 import re
 
 import matplotlib
@@ -40,13 +39,13 @@ def learning_curves(runs):
     if not drawn:
         return ""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _grid(len(drawn))
+        figure, axes = grid(len(drawn))
         for axis, (title, x, label, unit, y_label, names) in zip(axes, drawn, strict=True):
             for number, run in enumerate(runs):
                 for name in names:
                     _curve(axis, run, number, x, unit, name)
             axis.set(title=title, xlabel=label, ylabel=y_label)
-        return _svg(figure, "curves")
+        return svg(figure, "curves")
 
 
 def _has(run, x, name):
@@ -61,7 +60,7 @@ def _curve(axis, run, number, x, unit, name):
         steps[known],
         values[known],
         color=colour(number),
-        linestyle=":" if estimated else _dash(number),
+        linestyle=":" if estimated else dash(number),
         alpha=0.8 if estimated else 1,
         marker="o",
         markersize=3 if known.sum() <= 40 and not estimated else 0,
@@ -80,10 +79,10 @@ def distributions(runs):
     if not known:
         return ""
     with matplotlib.rc_context(STYLE):
-        figure, (ordered, boxes) = _grid(2)
+        figure, (ordered, boxes) = grid(2)
         for place, (number, values) in enumerate(known):
             ordered.plot(
-                np.linspace(0, 100, len(values)), np.sort(values), color=colour(number), linestyle=_dash(number)
+                np.linspace(0, 100, len(values)), np.sort(values), color=colour(number), linestyle=dash(number)
             )
             # a fixed zigzag spreads the points as well as chance would, and the same way every time
             spread = 0.6 * (np.arange(len(values)) * 0.618 % 1 - 0.5)
@@ -92,7 +91,7 @@ def distributions(runs):
         ordered.set(title="From the worst mixture to the best", xlabel="% of mixtures", ylabel="SI-SNRi (dB)")
         boxes.set(title="Median, quartiles, 5 % to 95 %", xlabel="SI-SNRi (dB)", yticks=[])
         boxes.set_ylim(-len(known) + 0.4, 0.6)
-        return _svg(figure, "spread")
+        return svg(figure, "spread")
 
 
 def _box(axis, height, values, box_colour):
@@ -112,11 +111,13 @@ def colour(number):
     return COLOURS[number % len(COLOURS)]
 
 
-def _dash(number):
+def dash(number):
+    """The line style of a run: another one when the colours begin again."""
     return DASHES[number // len(COLOURS) % len(DASHES)]
 
 
-def _grid(count):
+def grid(count):
+    """A figure and its ``count`` panels, to be used within STYLE."""
     columns = min(count, 2) if count in (2, 4) else min(count, 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(10.5, 3.3 * rows), layout="constrained")
@@ -124,10 +125,13 @@ def _grid(count):
     for axis in axes:
         axis.grid(alpha=0.15, linewidth=0.8)
         axis.set_axisbelow(True)
-    return figure, list(itertools.islice(axes, count))
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, list(axes[:count])
 
 
-def _svg(figure, prefix):
+def svg(figure, prefix):
+    """A figure as an SVG element in the page's colours; ``prefix`` tells it from others of the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()

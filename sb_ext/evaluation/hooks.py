@@ -1,9 +1,11 @@
 """What can be measured beside SI-SNR improvement: hooks that a recipe lists under ``evaluations``."""
 
+import math
 import os
 
 from sb_ext.assignment import mixing_matrices
 from sb_ext.evaluation.averages import Averages
+from sb_ext.evaluation.improvement import si_snr_gain
 from sb_ext.evaluation.metrics import MetricTable
 from sb_ext.losses import NegSISDR
 
@@ -19,6 +21,9 @@ class Evaluation:
         At validation, only in every so manieth epoch.
     """
 
+    gives = ()
+    """Names of the figures that it gives at validation; none where they are not known beforehand."""
+
     def __init__(self, stages=("TEST",), every=1):
         unknown = set(stages) - {"VALID", "TEST"}
         if unknown:
@@ -29,6 +34,9 @@ class Evaluation:
         """Whether to measure in this stage and epoch."""
         return stage in self.stages and (epoch is None or epoch % self.every == 0)
 
+    def prepare(self, train_data, checkpointer):
+        """Hear of the training's MixtureDataset, and hand what must survive a restart to the checkpointer."""
+
     def start(self, stage):
         """Forget the last stage."""
 
@@ -36,8 +44,14 @@ class Evaluation:
         """Take a batch, its estimates ``[B, E, T]`` and, with references, those in the sources' order ``[B, C, T]``."""
 
     def finish(self, separate, stage):
-        """Figures by name; ``separate`` turns mixtures ``[B, T]`` into estimates ``[B, C, T]``."""
+        """Figures by name; ``separate`` turns mixtures ``[B, T]`` into estimates ``[B, C, T]``.
+
+        With ``layers=True`` it gives a tuple of them, the last layer's last.
+        """
         return {}
+
+    def recorded(self, row):
+        """Hear the learning curve's row of an epoch, once it is written; on the main process only."""
 
 
 class Metrics(Evaluation):
@@ -77,8 +91,11 @@ class Metrics(Evaluation):
 class MixITOracle(Evaluation):
     """MixIT's oracle evaluation: the outputs are summed to the sources by the best mixing matrix (Zhang et al. 2021).
 
-    Gives ``si_snri_oracle`` in dB beside the plain figure, which takes the best C of the E outputs.
+    Gives ``si_snri_oracle`` in dB beside the plain figure, which takes the best C of the E outputs. Mixtures with a
+    silent source are left out.
     """
+
+    gives = ("si_snri_oracle",)
 
     def __init__(self, stages=("VALID", "TEST"), every=1):
         super().__init__(stages, every)
@@ -97,9 +114,9 @@ class MixITOracle(Evaluation):
             estimate = estimates[row : row + 1, :, :length].float()
             sources = batch.sources[row : row + 1, :, :length]
             best = loss.mixed_scores(estimate, sources, ways).mean(-1).argmin(-1)
-            before = loss(batch.mixture[row, :length].expand_as(sources), sources).mean()
-            after = loss(ways[best] @ estimate, sources).mean()
-            self.averages.add("si_snri_oracle", float(before - after))
+            gain = float(si_snr_gain((ways[best] @ estimate)[0], batch.mixture[row, :length], sources[0]))
+            if not math.isnan(gain):
+                self.averages.add("si_snri_oracle", gain)
 
     def finish(self, separate, stage):
         """The mean."""

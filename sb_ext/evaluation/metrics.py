@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import multiprocessing
 from collections import deque
@@ -11,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 import numpy as np
 import torch
 
-from sb_ext.atomic import write_text
+from sb_ext.atomic import write_json, write_text
 from sb_ext.evaluation.measures import METRICS, PESQ_MODES, measure
 
 
@@ -141,23 +140,25 @@ class MetricTable:
         return {name: summarize([row[name] for row in self.rows]) for name in names}
 
     def write_csv(self, path):
-        """Write the rows to ``path``; mixtures with fewer sources leave the others' columns empty."""
+        """Write the rows to ``path``; what is NaN, and a source that a mixture does not have, is left empty."""
         columns = list(dict.fromkeys(name for row in self.rows for name in row)) or ["id"]
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for row in self.rows:
-            writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
+            writer.writerow({key: _text(value) for key, value in row.items()})
         write_text(path, text.getvalue())
 
     def write_summary(self, path, **about):
         """Write ``{"metrics": summary, **about}`` as JSON to ``path``; a mean of nothing is null."""
-        metrics = {name: {key: _or_none(v) for key, v in values.items()} for name, values in self.summary().items()}
-        write_text(path, json.dumps({"metrics": metrics, **about}, indent=2, allow_nan=False) + "\n")
+        write_json(path, {"metrics": self.summary(), **about})
 
 
-def _or_none(value):
-    return value if math.isfinite(value) else None
+def _text(value):
+    """A number with six decimals, nothing for NaN."""
+    if not isinstance(value, float):
+        return value
+    return f"{value:.6f}" if math.isfinite(value) else ""
 
 
 def summarize(values):

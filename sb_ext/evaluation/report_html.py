@@ -3,7 +3,7 @@
 import json
 from importlib import resources
 
-from sb_ext.evaluation import figures, report_examples
+from sb_ext.evaluation import figures, report_examples, report_switching
 from sb_ext.evaluation.markup import Markup, join, tag
 from sb_ext.evaluation.report_tables import ABSENT, beside_the_paper, comparison, self_evaluations
 
@@ -35,6 +35,7 @@ def page(runs, title, examples):
         ("self-evaluation", "Self-evaluation", _self_evaluation(runs, name_of_run)),
         ("curves", "Learning curves", _plot(figures.learning_curves(runs), runs, name_of_run, CURVES)),
         ("spread", "Mixture by mixture", _plot(figures.distributions(runs), runs, name_of_run, SPREAD)),
+        *_switching(runs, name_of_run),
         ("listen", "Listen and look", _examples(runs, name_of_run, examples)),
         ("runs", "Runs", [_about(run, name_of_run(number)) for number, run in enumerate(runs)]),
     ]
@@ -74,7 +75,7 @@ def _chip(number):
 def _table(table, name_of_run, caption):
     head = tag("tr", *(tag("th", heading, scope="col") for heading in table.headings))
     rows = [
-        tag("tr", tag("th", name_of_run(run), scope="row"), *map(_cell, row[1:]))
+        tag("tr", tag("th", row[0].text if run is None else name_of_run(run), scope="row"), *map(_cell, row[1:]))
         for run, row in zip(table.runs, table.rows, strict=True)
     ]
     whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *rows))
@@ -121,8 +122,26 @@ def _plot(svg, runs, name_of_run, about):
     if not svg:
         return [tag("p", ABSENT, class_="absent")]
     legend = tag("ul", *(tag("li", name_of_run(number)) for number in range(len(runs))), class_="legend")
+    return _picture(svg, about, legend)
+
+
+def _picture(svg, about, *legend):
     plot = tag("div", Markup(svg), class_="plot", role="img", aria_label=about, tabindex=0)
-    return [tag("p", about), tag("div", legend, plot, class_="sheet")]
+    return [tag("p", about), tag("div", *legend, plot, class_="sheet")]
+
+
+def _switching(runs, name_of_run):
+    """The section on label switching; none where no run has measured it."""
+    curves, layers = report_switching.switching_curves(runs), report_switching.layer_curves(runs)
+    if not curves:
+        return []
+    content = [_table(report_switching.switching_table(runs), name_of_run, report_switching.SWITCHING)]
+    content += _picture(curves, report_switching.CURVES)
+    content += _picture(layers, report_switching.LAYERS) if layers else []
+    table = report_switching.decoupling_table(runs)
+    if table.rows:
+        content += [tag("p", report_switching.DECOUPLING), _table(table, name_of_run, "Layer-decoupling")]
+    return [("switching", "Label switching", content)]
 
 
 def _examples(runs, name_of_run, count):

@@ -43,7 +43,7 @@ class Table:
         | --- | --- |
         | &lt;a\\|b&gt; | 1.0 |
         """
-        lines = [self.headings, ["---"] * len(self.headings)]
+        lines = [map(markdown_text, self.headings), ["---"] * len(self.headings)]
         lines += [[markdown_text(cell.text) for cell in row] for row in self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -7,6 +7,7 @@
 ``test_metrics.csv``   one row a mixture, from :class:`sb_ext.evaluation.metrics.MetricTable`
 ``test_summary.json``  ``{"metrics": summary, "seconds": ..., "steps": ..., "device": ...}``
 ``self_evaluation.json``  self-evaluation without references
+``label_switching.csv``  with ``layer_decoupling.csv``, from :mod:`sb_ext.evaluation.label_switching`
 ``audio/<id>/``        mixture.wav, estimate1.wav, ..., source1.wav, ...
 =====================  =====================================================================
 """
@@ -34,7 +35,7 @@ class Run:
         A short name, different for every run of one report.
     config, summary, self_evaluation : dict
         The JSON files' contents.
-    curve, rows : list of dict
+    curve, rows, switching, decoupling : list of dict
         The CSV files' rows: column name to float, or to text where it is no number.
     examples : dict
         Mixture id to {signal name: Path of its wav}.
@@ -48,6 +49,8 @@ class Run:
     self_evaluation: dict = field(default_factory=dict)
     curve: list = field(default_factory=list)
     rows: list = field(default_factory=list)
+    switching: list = field(default_factory=list)
+    decoupling: list = field(default_factory=list)
     examples: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
 
@@ -62,7 +65,7 @@ class Run:
         return str(self.config.get("data_description") or self.config.get("data") or "")
 
     def column(self, table, name):
-        """Numbers of one column of ``curve`` or ``rows``, NaN where a row has none."""
+        """Numbers of one column of a table such as ``curve``, NaN where a row has none."""
         values = (row.get(name) for row in getattr(self, table))
         return [value if isinstance(value, float) else math.nan for value in values]
 
@@ -153,16 +156,19 @@ def read_run(folder):
     run.self_evaluation = _read(run, "self_evaluation.json", _json_object, {})
     run.curve = _read(run, "curve.csv", _csv_rows, [])
     run.rows = _read(run, "test_metrics.csv", _csv_rows, [])
+    run.switching = _read(run, "label_switching.csv", _csv_rows, [], optional=True)
+    run.decoupling = _read(run, "layer_decoupling.csv", _csv_rows, [], optional=True)
     run.examples = _read_examples(run)
     run.label = run.experiment
     return run
 
 
-def _read(run, name, parse, nothing):
+def _read(run, name, parse, nothing, optional=False):
     try:
         return parse((run.folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        run.notes.append(f"{name}: not there")
+        if not optional:
+            run.notes.append(f"{name}: not there")
     except (OSError, ValueError, csv.Error) as error:
         run.notes.append(f"{name}: could not be read ({error})")
     return nothing

@@ -11,6 +11,7 @@ from tqdm import trange
 
 from sb_ext.assignment import best_permutation, reorder
 from sb_ext.evaluation.hooks import Evaluation
+from sb_ext.evaluation.improvement import si_snr_gain
 from sb_ext.evaluation.self_evaluation_result import SelfEvaluationResult
 from sb_ext.losses import NegSISDR
 from sb_ext.mixing import RandomIndexPairing
@@ -47,6 +48,8 @@ class SelfEvaluation(Evaluation):
     True
     """
 
+    gives = ("self_evaluation", "same_index", "swap_gap", "plausible", "guarded_self_evaluation")
+
     def __init__(self, repeats=100, segment=24000, folder=None, batch_size=64, seed=0, stages=("TEST",), every=1):
         super().__init__(stages, every)
         if repeats < 1 or batch_size < 2 or segment < 1:
@@ -67,10 +70,8 @@ class SelfEvaluation(Evaluation):
             self.names.append(name)
             self.estimates.append(estimates[row, :, :length].detach().to("cpu", torch.float32))
             if ordered is not None:
-                sources = batch.sources[row, :, :length]
-                loss = NegSISDR()
-                before = loss(batch.mixture[row, :length].expand_as(sources), sources)
-                self.truth.append(float((before - loss(ordered[row, :, :length], sources)).mean()))
+                signals = ordered[row, :, :length], batch.mixture[row, :length], batch.sources[row, :, :length]
+                self.truth.append(float(si_snr_gain(*signals)))
 
     def finish(self, separate, stage):
         """Remix, separate, measure; figures for the curve, and the files at test."""
@@ -126,7 +127,7 @@ class SelfEvaluation(Evaluation):
         return estimate[:, start : start + self.segment]
 
     def _measure(self, separate, items):
-        """One remixing of a batch: improvement, audible, same index and donor of every part, each ``[B * C]``."""
+        """One remixing of a batch: improvement, audible, same index and donor of every part, each ``[P]``."""
         crops = torch.stack([self._crop(self.estimates[item]) for item in items])
         donor, index = RandomIndexPairing().draw(*crops.shape[:2])
         targets = crops[donor, index]
@@ -139,4 +140,6 @@ class SelfEvaluation(Evaluation):
         audible = (targets.square().sum(-1) > floor) & (mixture.square().sum(-1, keepdim=True) > 0)
         same = (index == index[:, :1]).all(-1, keepdim=True).expand_as(index)
         names = torch.tensor(items)[donor]
-        return improvement.flatten(), audible.flatten(), same.flatten(), names.flatten()
+        # A recording that is silent here is nothing to be remixed: what it meets would be compared with itself.
+        kept = (crops != 0).any(-1).any(-1)[donor].all(-1)
+        return tuple(column[kept].flatten() for column in (improvement, audible, same, names))

@@ -2,13 +2,11 @@
 
 import csv
 import io
-import json
-import math
 import os
 
 import numpy as np
 
-from sb_ext.atomic import write_text
+from sb_ext.atomic import write_json, write_text
 from sb_ext.evaluation.plausibility import judge
 
 
@@ -20,7 +18,7 @@ class SelfEvaluationResult:
     names : list of str
         The recordings.
     truth : list of float
-        Their true SI-SNR improvements in dB; empty without references.
+        Their true SI-SNR improvements in dB, NaN beside a silent source; empty without references.
     repeats : int
     improvement, audible, same, donor : np.ndarray
         ``[P]``: dB, whether the part could be measured, whether its new mixture holds one output index only, and the
@@ -56,15 +54,16 @@ class SelfEvaluationResult:
             },
             "same_index": self.mean_of(self.same),
             "cross_index": self.mean_of(~self.same),
-            "silent_share": float(1 - self.audible.mean()),
+            "silent_share": float(1 - self.audible.mean()) if len(self.audible) else float("nan"),
             "repeats": repeats,
             "recordings": len(self.names),
+            "unmeasured": int(np.isnan(figures).sum()),
         }
         summary |= judge(summary)
-        if self.truth:
-            truth = np.array(self.truth)
-            both = np.isfinite(figures)
-            summary["ground_truth"] = {"mean": float(truth.mean()), "std": float(truth.std())}
+        truth = np.array(self.truth)
+        if np.isfinite(truth).any():
+            both = np.isfinite(figures) & np.isfinite(truth)
+            summary["ground_truth"] = {"mean": float(np.nanmean(truth)), "std": float(np.nanstd(truth))}
             if both.sum() > 2:
                 summary["correlation"] = float(np.corrcoef(figures[both], truth[both])[0, 1])
         return summary
@@ -82,7 +81,7 @@ class SelfEvaluationResult:
 
     def write(self, folder):
         """Write ``self_evaluation.json`` and one row a recording into ``self_evaluation.csv``."""
-        write_text(os.path.join(folder, "self_evaluation.json"), json.dumps(_null(self.summary), indent=1) + "\n")
+        write_json(os.path.join(folder, "self_evaluation.json"), self.summary)
         everything = np.ones_like(self.same)
         columns = [self.per_recording(chosen) for chosen in (everything, self.same, ~self.same)]
         text = io.StringIO()
@@ -90,17 +89,9 @@ class SelfEvaluationResult:
         writer.writerow(["id", "self_evaluation", "same_index", "cross_index", "ground_truth"])
         truth = self.truth or [""] * len(self.names)
         for name, *values, true in zip(self.names, *columns, truth, strict=True):
-            writer.writerow([name, *(f"{value:.4f}" for value in values), true])
+            figures = ["" if np.isnan(value) else f"{value:.4f}" for value in values]
+            writer.writerow([name, *figures, "" if true != true else true])
         write_text(os.path.join(folder, "self_evaluation.csv"), text.getvalue())
-
-
-def _null(value):
-    """JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {key: _null(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_null(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _bootstrap(values, draws=2000):

@@ -6,7 +6,11 @@ from inner products: one small matrix product instead of E x C passes over the s
 assignment by, but not to train on, since the subtraction of large numbers loses its digits above 40 dB.
 """
 
+from contextlib import contextmanager
+
 import torch
+import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 # Below any audible power sum, so that quiet signals are measured as loud ones are.
 EPS = 1e-12
@@ -14,8 +18,34 @@ EPS = 1e-12
 FLOOR = 1e-8
 
 
-def _decibels(numerator, denominator):
-    return 10 * torch.log10(numerator / (denominator + EPS) + FLOOR)
+@contextmanager
+def full_precision(device):
+    """Matrix products as exact as their dtype: SpeechBrain allows TF32, which has ten bits, and autocast fewer."""
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def _neg_decibels(numerator, denominator):
+    return -10 * torch.log10(numerator / denominator + FLOOR)
+
+
+def _power(signals):
+    # in one pass; a sum of squares would write the squares down first
+    return torch.linalg.vector_norm(signals, dim=-1).square()
+
+
+def _centred(signals):
+    return signals - signals.mean(-1, keepdim=True)
+
+
+def _alike(estimates, targets):
+    dtype = torch.promote_types(estimates.dtype, targets.dtype)
+    return torch.broadcast_tensors(estimates.to(dtype), targets.to(dtype))
 
 
 def _check_pair(estimates, targets):
@@ -31,21 +61,62 @@ def _check_pair(estimates, targets):
         )
 
 
-def _mixed_products(estimates, targets, mixing):
-    """Power of each mixed estimate and its inner product with its target, both ``[B, P, C]``."""
-    gram = estimates @ estimates.mT
-    power = torch.einsum("pce,bef,pcf->bpc", mixing, gram, mixing)
-    cross = torch.einsum("pce,bec->bpc", mixing, estimates @ targets.mT)
-    return power, cross
+class _Mix(torch.autograd.Function):
+    """``mixing [B, C, E]`` times ``estimates [B, E, T]``, in full precision both ways; keeps the small matrix only."""
+
+    @staticmethod
+    def forward(ctx, estimates, mixing):
+        """See the class."""
+        ctx.save_for_backward(mixing)
+        with full_precision(estimates.device):
+            return mixing @ estimates
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        """Each estimate receives the gradient of what it went into."""
+        (mixing,) = ctx.saved_tensors
+        with full_precision(grad.device):
+            return mixing.mT @ grad, None
 
 
 class PairwiseLoss:
-    """A loss of matched signals, called with ``[..., T]`` and ``[..., T]``, that can measure all pairs as well."""
+    """A loss of matched signals, called with ``[..., T]`` and ``[..., T]``, that can measure all pairs as well.
+
+    A subclass says in ``_from_products`` how it follows from the estimates' power, the inner products and the targets'
+    power, and in ``_prepared`` what is done to the signals before.
+    """
 
     def pairwise(self, estimates, targets):
         """Loss of all pairs: ``[B, E, T]`` and ``[B, C, T]`` give ``[B, E, C]``, in dB."""
         _check_pair(estimates, targets)
         return self(estimates.unsqueeze(2), targets.unsqueeze(1))
+
+    @torch.no_grad()
+    def scores(self, estimates, targets):
+        """``pairwise`` from inner products, without gradient; for choosing assignments only."""
+        _check_pair(estimates, targets)
+        with full_precision(estimates.device):
+            estimates, targets = self._prepared(estimates), self._prepared(targets)
+            power = _power(estimates).unsqueeze(2)
+            return self._from_products(power, estimates @ targets.mT, _power(targets).unsqueeze(1))
+
+    @torch.no_grad()
+    def mixed_scores(self, estimates, targets, mixing):
+        """Loss of ``mixing [P, C, E]`` times the estimates beside the targets: ``[B, P, C]``, from inner products."""
+        with full_precision(estimates.device):
+            estimates, targets = self._prepared(estimates), self._prepared(targets)
+            rows = mixing.flatten(0, 1)
+            power = (rows @ (estimates @ estimates.mT) * rows).sum(-1).unflatten(1, mixing.shape[:2])
+            cross = (mixing * (targets @ estimates.mT).unsqueeze(1)).sum(-1)
+            return self._from_products(power, cross, _power(targets).unsqueeze(1))
+
+    def mixed(self, estimates, targets, mixing):
+        """Loss of ``mixing [B, C, E]`` times the estimates beside the targets: ``[B, C]``, in dB; differentiable."""
+        return self(_Mix.apply(estimates, mixing), targets)
+
+    def _prepared(self, signals):
+        return signals.to(torch.promote_types(signals.dtype, torch.float32))
 
 
 class NegSNR(PairwiseLoss):
@@ -68,26 +139,68 @@ class NegSNR(PairwiseLoss):
 
     def __call__(self, estimates, targets):
         """Loss of matched signals: ``[..., T]`` and ``[..., T]`` give ``[...]``, in dB."""
-        return self._from_powers(targets.square().sum(-1), (targets - estimates).square().sum(-1))
+        noise = F.mse_loss(*_alike(estimates, targets), reduction="none").sum(-1)
+        return self._from_noise(noise, _power(targets))
 
-    def scores(self, estimates, targets):
-        """``pairwise`` from inner products, without gradient; for choosing assignments only."""
-        _check_pair(estimates, targets)
-        with torch.no_grad(), torch.autocast(estimates.device.type, enabled=False):
-            estimates, targets = estimates.float(), targets.float()
-            target_power = targets.square().sum(-1).unsqueeze(1)
-            cross = estimates @ targets.mT
-            noise = estimates.square().sum(-1).unsqueeze(2) + target_power - 2 * cross
-            return self._from_powers(target_power, noise.clamp_min(0))
+    def mixed(self, estimates, targets, mixing):
+        """Loss of ``mixing [B, C, E]`` times the estimates beside the targets: ``[B, C]``, in dB; differentiable."""
+        return self._from_noise(_Distance.apply(estimates, targets, mixing), _power(targets))
 
-    def mixed_scores(self, estimates, targets, mixing):
-        """Loss of ``mixing [P, C, E]`` times the estimates beside the targets: ``[B, P, C]``, from inner products."""
-        target_power = targets.square().sum(-1).unsqueeze(1)
-        power, cross = _mixed_products(estimates, targets, mixing)
-        return self._from_powers(target_power, (power + target_power - 2 * cross).clamp_min(0))
+    def _from_products(self, power, cross, target_power):
+        return self._from_noise((power + target_power - 2 * cross).clamp_min(0), target_power)
 
-    def _from_powers(self, target, noise):
-        return -_decibels(target, noise + self.ceiling * target)
+    def _from_noise(self, noise, target_power):
+        return _neg_decibels(target_power, noise + (self.ceiling * target_power + EPS))
+
+
+class _Distance(torch.autograd.Function):
+    """``|s - mixing e|^2`` ``[B, C]`` in one product forward and one backward; keeps the residual."""
+
+    @staticmethod
+    def forward(ctx, estimates, targets, mixing):
+        """See the class."""
+        with full_precision(estimates.device):
+            residual = torch.baddbmm(targets, mixing, estimates, alpha=-1)
+        ctx.save_for_backward(residual, mixing)
+        return _power(residual)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        """Both gradients; with respect to the targets only where asked for."""
+        residual, mixing = ctx.saved_tensors
+        grad = 2 * grad.unsqueeze(-1)
+        with full_precision(residual.device):
+            return (-grad * mixing).mT @ residual, grad * residual if ctx.needs_input_grad[1] else None, None
+
+
+class _Projection(torch.autograd.Function):
+    """Power of the estimates along the zero-mean targets and beside them: ``|a s|^2`` and ``|e - a s|^2``, ``[...]``.
+
+    Keeps one signal for the backward pass. What rounding left of the target in the rest, which weighs above 60 dB, is
+    measured and taken out of the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, estimates, targets):
+        """See the class."""
+        aim = _centred(targets)
+        power = _power(aim).unsqueeze(-1) + EPS
+        scale = (estimates * aim).sum(-1, keepdim=True) / power
+        rest = torch.addcmul(estimates, scale, aim, value=-1)
+        rest -= rest.mean(-1, keepdim=True)
+        left = (rest * aim).sum(-1, keepdim=True) / power
+        ctx.save_for_backward(targets, rest, scale, left)
+        return (scale.square() * power).squeeze(-1), _power(rest)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, along, beside):
+        """Both gradients; with respect to the targets only where asked for."""
+        targets, rest, scale, left = ctx.saved_tensors
+        along, beside = 2 * along.unsqueeze(-1), 2 * beside.unsqueeze(-1)
+        estimates_grad = (beside * rest).addcmul_(along * scale - beside * left, _centred(targets))
+        return estimates_grad, (along - beside) * scale * rest if ctx.needs_input_grad[1] else None
 
 
 class NegSISDR(PairwiseLoss):
@@ -105,31 +218,15 @@ class NegSISDR(PairwiseLoss):
 
     def __call__(self, estimates, targets):
         """Loss of matched signals: ``[..., T]`` and ``[..., T]`` give ``[...]``, in dB."""
-        estimates = estimates - estimates.mean(-1, keepdim=True)
-        targets = targets - targets.mean(-1, keepdim=True)
-        power = targets.square().sum(-1, keepdim=True)
-        projection = (estimates * targets).sum(-1, keepdim=True) / (power + EPS) * targets
-        return -_decibels(projection.square().sum(-1), (projection - estimates).square().sum(-1))
+        projected, rest = _Projection.apply(*_alike(estimates, targets))
+        return _neg_decibels(projected, rest + EPS)
 
-    def scores(self, estimates, targets):
-        """``pairwise`` from inner products, without gradient; for choosing assignments only."""
-        _check_pair(estimates, targets)
-        with torch.no_grad(), torch.autocast(estimates.device.type, enabled=False):
-            estimates = estimates.float() - estimates.float().mean(-1, keepdim=True)
-            targets = targets.float() - targets.float().mean(-1, keepdim=True)
-            power = targets.square().sum(-1).unsqueeze(1)
-            cross = estimates @ targets.mT
-            projected = cross.square() / (power + EPS)
-            rest = estimates.square().sum(-1).unsqueeze(2) - projected
-            return -_decibels(projected, rest.clamp_min(0))
+    def _prepared(self, signals):
+        return _centred(super()._prepared(signals))
 
-    def mixed_scores(self, estimates, targets, mixing):
-        """Loss of ``mixing [P, C, E]`` times the estimates beside the targets: ``[B, P, C]``, from inner products."""
-        estimates = estimates - estimates.mean(-1, keepdim=True)
-        targets = targets - targets.mean(-1, keepdim=True)
-        power, cross = _mixed_products(estimates, targets, mixing)
-        projected = cross.square() / (targets.square().sum(-1).unsqueeze(1) + EPS)
-        return -_decibels(projected, (power - projected).clamp_min(0))
+    def _from_products(self, power, cross, target_power):
+        projected = cross.square() / (target_power + EPS)
+        return _neg_decibels(projected, (power - projected).clamp_min(0) + EPS)
 
 
 def pairwise_neg_snr(estimates, targets, snr_max=None):

@@ -1,5 +1,6 @@
 """Networks from features to features."""
 
+from sb_ext.networks.dual_path_transformer import DualPathTransformer
 from sb_ext.networks.tcn import TemporalConvNet
 
-__all__ = ["TemporalConvNet"]
+__all__ = ["DualPathTransformer", "TemporalConvNet"]

@@ -7,41 +7,10 @@ convolution of a block are one matrix product, and the depthwise convolution is 
 import torch
 from torch import nn
 
+from sb_ext.networks.fused import DepthwiseConv, PReLUNorm
+
 # Conv-TasNet's value, which the public implementations of the papers use as well.
 NORM_EPS = 1e-8
-
-
-class DepthwiseConv(nn.Module):
-    """Dilated depthwise convolution that keeps the length, as shifted multiply-adds: ``[B, H, L]`` to ``[B, H, L]``.
-
-    Three multiply-adds over contiguous memory beat the generic grouped convolution on CPUs; on a GPU it is the other
-    way round, so the choice follows the device.
-    """
-
-    def __init__(self, channels, kernel_size, dilation):
-        super().__init__()
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size: expected an odd number, received {kernel_size}")
-        self.weight = nn.Parameter(torch.empty(channels, 1, kernel_size))
-        self.bias = nn.Parameter(torch.empty(channels))
-        self.dilation, self.reach = dilation, dilation * (kernel_size - 1) // 2
-        bound = kernel_size**-0.5
-        nn.init.uniform_(self.weight, -bound, bound)
-        nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, features):
-        """``[B, H, L]`` to ``[B, H, L]``."""
-        if features.is_cuda:
-            return nn.functional.conv1d(
-                features, self.weight, self.bias, padding=self.reach, dilation=self.dilation, groups=len(self.bias)
-            )
-        frames = features.shape[-1]
-        padded = nn.functional.pad(features, (self.reach, self.reach))
-        total = self.bias.unsqueeze(-1)
-        for tap in range(self.weight.shape[-1]):
-            start = tap * self.dilation
-            total = torch.addcmul(total, padded[..., start : start + frames], self.weight[:, :, tap])
-        return total
 
 
 class ConvBlock(nn.Module):
@@ -50,9 +19,9 @@ class ConvBlock(nn.Module):
     def __init__(self, bottleneck, hidden, kernel_size, dilation, last=False):
         super().__init__()
         self.expand = nn.Conv1d(bottleneck, hidden, 1)
-        self.first = nn.Sequential(nn.PReLU(), nn.GroupNorm(1, hidden, eps=NORM_EPS))
+        self.first = PReLUNorm(hidden, NORM_EPS)
         self.depthwise = DepthwiseConv(hidden, kernel_size, dilation)
-        self.second = nn.Sequential(nn.PReLU(), nn.GroupNorm(1, hidden, eps=NORM_EPS))
+        self.second = PReLUNorm(hidden, NORM_EPS)
         # The last block's residual would go nowhere.
         self.project = nn.Conv1d(hidden, bottleneck if last else 2 * bottleneck, 1)
         self.last = last

@@ -5,5 +5,6 @@ from sb_ext.objectives.mixit import MixIT
 from sb_ext.objectives.mixpit import MixPIT
 from sb_ext.objectives.pit import PIT
 from sb_ext.objectives.pit_dm import PITDynamicMixing
+from sb_ext.objectives.sample_dropout import KeptAssignment, SampleDropout
 
-__all__ = ["PIT", "MixCycle", "MixIT", "MixPIT", "PITDynamicMixing"]
+__all__ = ["PIT", "KeptAssignment", "MixCycle", "MixIT", "MixPIT", "PITDynamicMixing", "SampleDropout"]

@@ -1,7 +1,9 @@
-"""Permutation-invariant training (Kolbaek et al. 2017)."""
+"""Permutation-invariant training (Kolbaek et al. 2017), and what can be varied in it."""
 
-from sb_ext.assignment import pit_loss
+from sb_ext.assignment import best_permutation, reorder
 from sb_ext.contracts import LossReport, Objective
+from sb_ext.objectives.label_assignment import ExactAssignment
+from sb_ext.objectives.layer_wise import LastLayer
 
 
 def require_sources(batch, objective):
@@ -17,9 +19,16 @@ def require_sources(batch, objective):
 class PIT(Objective):
     """The estimates of the mixture beside its true sources, in the best order.
 
+    What can be varied, each independently of the others: how softly estimates are assigned, what earlier epochs say
+    about a mixture, and which layers are trained. The defaults are plain PIT.
+
     Arguments
     ---------
     loss : sb_ext.losses.NegSNR or alike
+    assignment : ExactAssignment, SinkhornAssignment or SoftMinimumAssignment, optional
+    memory : SampleDropout or KeptAssignment, optional
+        Decides by the last layer for all.
+    layers : LastLayer or LayerWise, optional
 
     Example
     -------
@@ -32,12 +41,36 @@ class PIT(Objective):
     [-30.0, -30.0, -30.0]
     """
 
-    def __init__(self, loss):
+    def __init__(self, loss, assignment=None, memory=None, layers=None):
         super().__init__()
         self.loss = loss
+        self.assignment = ExactAssignment() if assignment is None else assignment
+        self.layers = LastLayer() if layers is None else layers
+        self.memory = memory
 
     def forward(self, separator, batch, epoch):
         """See Objective."""
-        sources = require_sources(batch, self)
-        loss, _ = pit_loss(self.loss, separator(batch.mixture).sources, sources)
-        return LossReport.of_all(loss)
+        return self.compare(separator, batch.mixture, require_sources(batch, self), batch.ids, epoch)
+
+    def compare(self, separator, mixture, sources, ids, epoch):
+        """The report for ``mixture [B, T]`` beside its ``sources [B, C, T]``."""
+        layers = self.layers.estimates(separator, mixture)
+        scores = [self.loss.scores(estimates, sources) for estimates in layers]
+        best = [best_permutation(layer) for layer in scores]
+        if self.memory is None:
+            rows = zip(layers, best, strict=True)
+            return LossReport.of_all(self.layers.combine([self._free(*row, sources, epoch) for row in rows]))
+        figure = -scores[-1].gather(1, best[-1].unsqueeze(1)).mean((1, 2))
+        keep, bound, order = self.memory(ids, best[-1], figure, epoch)
+        rows = zip(layers, best, strict=True)
+        return LossReport(self.layers.combine([self._bound(*row, sources, epoch, bound, order) for row in rows]), keep)
+
+    def _free(self, estimates, permutation, sources, epoch):
+        return self.assignment(self.loss, estimates, sources, permutation, epoch)
+
+    def _bound(self, estimates, permutation, sources, epoch, bound, order):
+        """The loss ``[B]`` of a layer, in the recorded order where that binds."""
+        free = self._free(estimates, permutation, sources, epoch)
+        if not bound.any():
+            return free
+        return self.loss(reorder(estimates, order), sources).mean(-1).where(bound, free)

@@ -1,7 +1,5 @@
 """Permutation-invariant training with dynamic mixing (PIT-DM; Zeghidour and Grangier 2021)."""
 
-from sb_ext.assignment import pit_loss
-from sb_ext.contracts import LossReport
 from sb_ext.mixing import shuffle_sources
 from sb_ext.objectives.pit import PIT, require_sources
 
@@ -12,6 +10,13 @@ class PITDynamicMixing(PIT):
     Arguments
     ---------
     loss : sb_ext.losses.NegSNR or alike
+    assignment, layers : optional
+        As PIT's. There is no ``memory``: a mixture never comes back.
+
+    Raises
+    ------
+    ValueError
+        If a ``memory`` is given.
 
     Example
     -------
@@ -25,8 +30,15 @@ class PITDynamicMixing(PIT):
     torch.Size([3])
     """
 
+    def __init__(self, loss, assignment=None, memory=None, layers=None):
+        if memory is not None:
+            raise ValueError(
+                f"memory: {type(memory).__name__} remembers mixtures, and with dynamic mixing none comes back; "
+                "train with sb_ext.objectives.PIT, or set memory to null"
+            )
+        super().__init__(loss, assignment, layers=layers)
+
     def forward(self, separator, batch, epoch):
         """See Objective."""
         sources = shuffle_sources(require_sources(batch, self))
-        loss, _ = pit_loss(self.loss, separator(sources.sum(1)).sources, sources)
-        return LossReport.of_all(loss)
+        return self.compare(separator, sources.sum(1), sources, batch.ids, epoch)

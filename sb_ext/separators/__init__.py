@@ -1,6 +1,6 @@
 """Models that turn mixtures into source estimates."""
 
 from sb_ext.separators.ideal import IdealRatioMask
-from sb_ext.separators.masking import SpectralMasking
+from sb_ext.separators.masking import Masking, SpectralMasking
 
-__all__ = ["IdealRatioMask", "SpectralMasking"]
+__all__ = ["IdealRatioMask", "Masking", "SpectralMasking"]

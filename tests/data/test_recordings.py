@@ -53,8 +53,11 @@ def test_files_in_an_order_of_ones_own(folder):
 
 
 def test_folders_and_files_that_cannot_serve(tmp_path):
-    with pytest.raises(ValueError, match="none: no such folder"):
+    with pytest.raises(FileNotFoundError, match="none is not a folder"):
         Recordings(tmp_path / "none", 8000)
+    with pytest.raises(ValueError, match="is empty"):
+        Recordings(tmp_path, 8000)
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match="holds no recordings; expected .wav or .flac"):
         Recordings(tmp_path, 8000)
     with pytest.raises(ValueError, match="an empty list"):
