@@ -181,7 +181,8 @@ def random_subset(store, fraction, seed):
 
     Returns
     -------
-    Subset
+    MixtureStore
+        A Subset, or the store itself where the share is all of it.
 
     Raises
     ------
@@ -203,4 +204,6 @@ def random_subset(store, fraction, seed):
     if len(store) == 0:
         raise ValueError("random_subset: the store holds no mixtures")
     count = max(1, round(fraction * len(store)))
+    if count == len(store):
+        return store
     return Subset(store, np.sort(np.random.default_rng(seed).choice(len(store), count, replace=False)))
