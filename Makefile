@@ -19,6 +19,10 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 	$(RUN) -m pip install --quiet -r requirements-test.txt
 	touch $@
 
+$(VENV)/.installed-bench: $(VENV)/.installed-test requirements-bench.txt
+	$(RUN) -m pip install --quiet -r requirements-bench.txt
+	touch $@
+
 demo: $(VENV)/.installed
 	$(RUN) -m sb_ext.demo
 
@@ -32,8 +36,17 @@ lint: $(VENV)/.installed-test
 study: $(VENV)/.installed
 	$(RUN) -m sb_ext.study run --workers 2; failed=$$?; $(RUN) -m sb_ext.study table; exit $$failed
 
-bench: $(VENV)/.installed-test
-	$(RUN) benchmarks/mixcycle_step.py
+# PUBLIC_MIXCYCLE: a checkout of github.com/ertug/MixCycle; MODEL: a trained model's folder; SPEECH: a LibriSpeech folder
+bench: $(VENV)/.installed-bench
+	$(RUN) benchmarks/mixcycle_step.py --compile $(if $(PUBLIC_MIXCYCLE),--public_mixcycle $(PUBLIC_MIXCYCLE))
+	$(RUN) benchmarks/losses.py $(if $(PUBLIC_MIXCYCLE),--public_mixcycle $(PUBLIC_MIXCYCLE))
+	$(RUN) benchmarks/sinkpit.py
+	$(RUN) benchmarks/dptnet_step.py
+	$(RUN) benchmarks/evaluation.py $(if $(SPEECH),--speech_folder $(SPEECH))
+	$(RUN) benchmarks/data.py
+	$(RUN) benchmarks/scale.py
+	$(RUN) benchmarks/inference.py $(if $(MODEL),--model $(MODEL)) $(if $(SPEECH),--librispeech_folder $(SPEECH))
+	$(RUN) benchmarks/endurance.py
 
 clean:
 	rm -rf $(VENV) results

@@ -1,7 +1,7 @@
 """A DPTNet training step beside Asteroid's: ``python benchmarks/dptnet_step.py [--batch 1] [--seconds 3]``.
 
-The same configuration, the same weights, PIT with SI-SDR, Adam and clipping for both. The paper's batch is 24 x 3 s, the
-default on a GPU; 2 x 3 s take 9 GB here, so that the default on a CPU is one item.
+The same configuration, the same weights, PIT with SI-SDR, Adam and clipping for both. The paper's batch, 24 x 3 s, is
+the default on a GPU. On a CPU it is one item, since two take 6 GB and half a minute a round.
 """
 
 import argparse

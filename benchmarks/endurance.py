@@ -40,6 +40,7 @@ WORDS = {
     "--evaluation": "{metrics: {metrics: [si_snr]}}",
     "--device": "cpu",
 }
+RUN_OPTIONS = ("--budget", "--device", "--ckpt_interval_steps")
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.copyfile", "torch.save")
 TIMES = ("seconds", "data_wait", "finished")
 
@@ -88,8 +89,10 @@ class Training:
 
 
 def command(recipe, words, folder):
-    """The words behind train.py; ``words`` come after, or in place of, WORDS."""
-    options = WORDS | dict(zip(words[::2], words[1::2], strict=True)) | {"--output_folder": str(folder)}
+    """The words behind train.py: of WORDS what the recipe has, with ``words`` after them or in their place."""
+    text = Path(recipe).read_text(encoding="utf-8")
+    known = {key: value for key, value in WORDS.items() if key in RUN_OPTIONS or f"\n{key[2:]}:" in text}
+    options = known | dict(zip(words[::2], words[1::2], strict=True)) | {"--output_folder": str(folder)}
     return [str(recipe), "--noprogressbar", *(word for option in options.items() for word in option)]
 
 

@@ -71,7 +71,7 @@ def check_continuation(folder, recipe, data, run_opts):
     if not before.is_file() or not has_checkpoint(folder) or is_throwaway(run_opts):
         return
     yaml = ruamel.yaml.YAML()
-    old, new = _flat(yaml.load(before.read_text(encoding="utf-8"))), _flat(yaml.load(recipe))
+    old, new = flattened(yaml.load(before.read_text(encoding="utf-8"))), flattened(yaml.load(recipe))
     config = Path(folder, "config.json")
     old_data = json.loads(config.read_text(encoding="utf-8")).get("mixtures") if config.is_file() else None
     passed_over = HARMLESS + (DATA if old_data == data else ())
@@ -110,7 +110,7 @@ def _changes(old, new, passed_over):
     return changed
 
 
-def _flat(node, prefix="", seen=None):
+def flattened(node, prefix="", seen=None):
     """``{"separator.hidden": 128, "objective": "!new:…"}``: the plain values and tags of a resolved recipe."""
     seen, flat = set() if seen is None else seen, {}
     # What is referred to in several places is one object, and stands where it is met first.
@@ -121,7 +121,7 @@ def _flat(node, prefix="", seen=None):
     if isinstance(node, (dict, list)):
         seen.add(id(node))
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-            flat |= _flat(value, f"{prefix}{key}.", seen)
+            flat |= flattened(value, f"{prefix}{key}.", seen)
     elif not tag_of(node):
         flat[prefix[:-1]] = node
     return flat

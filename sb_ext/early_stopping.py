@@ -39,8 +39,9 @@ class EarlyStopping(EpochCounter):
 
     def __next__(self):
         """The next epoch's number."""
-        if self.patience is not None and self.current - self.best_epoch >= self.patience:
-            logger.info("No improvement since epoch %d, for %d epochs: stopping", self.best_epoch, self.patience)
+        without = self.current - self.best_epoch
+        if self.patience is not None and without > 0 and without >= self.patience:
+            logger.info("No improvement since epoch %d, for %d epochs: stopping", self.best_epoch, without)
             raise StopIteration
         return super().__next__()
 

@@ -81,7 +81,10 @@ RULES = {
 # The same for keys inside a block.
 PARTS = dict.fromkeys(("bottleneck", "hidden", "kernel_size", "num_layers", "num_stacks", "window_size"), COUNT)
 PARTS |= dict.fromkeys(("hop_size", "repeats", "segment", "switching_mixtures"), COUNT)
-NULLABLE = {*FOLDERS, "pretrained", "num_train_mixtures", "segment_seconds", "valid_segment_seconds", "target_floor"}
+NULLABLE = {
+    *FOLDERS, "pretrained", "num_train_mixtures", "segment_seconds", "valid_segment_seconds", "target_floor",
+    "patience",
+}  # fmt: skip
 
 
 def check_values(values, where):

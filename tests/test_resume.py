@@ -1,9 +1,11 @@
 """Trainings that are killed end where they would have ended."""
 
 import itertools
+import multiprocessing
 import os
 import runpy
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sb_ext.brain import SeparationBrain
 from sb_ext.checkpointer import AtomicCheckpointer
 from sb_ext.data.recipes import prepare_librimix
+from sb_ext.evaluation.metrics import begin_worker
 from sb_ext.experiment import run
 from sb_ext.recorder import read_curve
 
@@ -72,9 +75,32 @@ def test_what_a_killed_run_left_goes_with_the_next_checkpoint(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["CKPT+new"]
 
 
+def test_a_worker_of_the_metrics_ends_with_a_killed_main_process():
+    """It waited for ever for the next mixture, holding half a gigabyte."""
+    reader, writer = os.pipe()
+
+    def main_process():
+        worker = multiprocessing.get_context("fork").Process(target=lambda: begin_worker() or signal.pause())
+        worker.start()
+        os.write(writer, f"{worker.pid}".encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_child(main_process) == -signal.SIGKILL
+    worker, until = int(os.read(reader, 20)), time.monotonic() + 10
+    while runs(worker) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not runs(worker)
+
+
+def runs(process):
+    """Whether a process is there, and not only its exit status."""
+    command = Path(f"/proc/{process}/cmdline")
+    return command.exists() and command.read_bytes() != b""
+
+
 @pytest.mark.slow
 def test_trainings_that_are_killed_at_random_end_where_one_ends_that_is_not(corpora, tmp_path):
-    assert ENDURANCE["main"](["--runs", "2", "--folder", str(tmp_path), "--num_epochs", "3"]) == 0
+    assert ENDURANCE["main"](["--runs", "1", "--kills", "5", "--folder", str(tmp_path), "--num_epochs", "3"]) == 0
 
 
 def train(folder, *words):

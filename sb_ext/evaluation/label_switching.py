@@ -1,6 +1,6 @@
 """Label-assignment switching: how often PIT's choice for a training mixture changes from one epoch to the next.
 
-Gao et al. 2024 (dynamic sample dropout), sections 5.1 and 5.3: switching disturbs training, and layers whose curves
+Gao et al. 2023 (dynamic sample dropout), sections 5.1 and 5.3: switching disturbs training, and layers whose curves
 differ from the last layer's are trained in other directions ("layer-decoupling").
 
 =======================  =========================================================================================

@@ -4,6 +4,8 @@ import csv
 import io
 import math
 import multiprocessing
+import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 
@@ -24,6 +26,12 @@ def measure_item(name, mixture, estimates, sources, metrics, sample_rate):
         row[metric], row[f"{metric}i"] = float(values.mean()), float(gains.mean())
         single |= {f"{metric}i_{number}": float(gain) for number, gain in enumerate(gains, 1)}
     return row | single
+
+
+def begin_worker():
+    """Make a worker process ready: one thread, and an end with the main process, for which it would wait for ever."""
+    torch.set_num_threads(1)
+    threading.Thread(target=lambda: multiprocessing.parent_process().join() or os._exit(1), daemon=True).start()
 
 
 class MetricTable:
@@ -111,9 +119,7 @@ class MetricTable:
         if self.workers:
             if self._pool is None:
                 # spawn, since forking a process that has started CUDA or threads may hang
-                self._pool = ProcessPoolExecutor(
-                    self.workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
-                )
+                self._pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), begin_worker)
             return self._pool.submit(measure_item, *arguments)
         done = Future()
         done.set_result(measure_item(*arguments))

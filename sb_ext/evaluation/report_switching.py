@@ -1,4 +1,4 @@
-"""The report's part on label switching, like Figures 2 and 3 and Table 2 of Gao et al. 2024."""
+"""The report's part on label switching, like Figures 2 and 3 and Table 2 of Gao et al. 2023."""
 
 import textwrap
 

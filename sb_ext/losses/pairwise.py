@@ -20,7 +20,19 @@ FLOOR = 1e-8
 
 @contextmanager
 def full_precision(device):
-    """Matrix products as exact as their dtype: SpeechBrain allows TF32, which has ten bits, and autocast fewer."""
+    """Matrix products as exact as their dtype: SpeechBrain allows TF32, of ten bits, and autocast may take seven.
+
+    Arguments
+    ---------
+    device : torch.device
+        Where autocast is switched off.
+
+    Example
+    -------
+    >>> with torch.autocast("cpu", torch.bfloat16), full_precision(torch.device("cpu")):
+    ...     (torch.eye(2) @ torch.eye(2)).dtype
+    torch.float32
+    """
     allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -94,7 +106,11 @@ class PairwiseLoss:
 
     @torch.no_grad()
     def scores(self, estimates, targets):
-        """``pairwise`` from inner products, without gradient; for choosing assignments only."""
+        """``from_products`` without gradient, for choosing assignments."""
+        return self.from_products(estimates, targets)
+
+    def from_products(self, estimates, targets):
+        """``pairwise`` from inner products; its gradient is right for pairs below 40 dB."""
         _check_pair(estimates, targets)
         with full_precision(estimates.device):
             estimates, targets = self._prepared(estimates), self._prepared(targets)

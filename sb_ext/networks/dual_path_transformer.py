@@ -1,19 +1,16 @@
 """DPTNet, the dual-path transformer network (Chen et al. 2020), arranged for little memory.
 
 Three things differ from the public implementations while the function stays the same: features lie channels-last, as
-attention, LSTM and norm read them; on a CPU, large LSTM passes keep nothing for the backward pass but run again; and
-the mask head adds the chunks up before its first convolution, not after: half the frames, and no copy a source.
+attention, LSTM and norm read them; on a CPU the LSTMs keep their input only and run again in the backward pass; and the
+mask head adds the chunks up before its first convolution, not after: half the frames, and no copy a source.
 """
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from sb_ext.networks.recurrent import recur
 from sb_ext.networks.tcn import NORM_EPS
-
-# Steps times cells from where on an LSTM runs again in the backward pass, on a CPU. oneDNN keeps 60 bytes for each,
-# always in fresh memory beyond some 30 MB, and the system's making of it then takes as long as running again.
-LARGE = 2**19
 
 # Asteroid's names and ours
 RENAMED = {"in_norm": "norm", "layers": "blocks", "mha": "attention", "norm_mha": "attention_norm", "norm_ff": "norm"}
@@ -45,6 +42,15 @@ def overlap_add(chunks, hop, length):
     pieces = chunks.unflatten(2, (-1, hop)).unbind(2)
     shifted = (nn.functional.pad(piece, (0, 0, 0, 0, by, last - by)) for by, piece in enumerate(pieces))
     return sum(shifted).flatten(1, 2)[:, size : size + length] * (hop / size)
+
+
+def attend(query, key, value, dropout=0.0):
+    """Attention ``[N, H, L, D]``; on CPUs in single precision, since bf16 makes the fused kernel's backward slow."""
+    kernel = nn.functional.scaled_dot_product_attention
+    if query.is_cuda or not torch.is_autocast_enabled("cpu"):
+        return kernel(query, key, value, dropout_p=dropout)
+    with torch.autocast("cpu", enabled=False):
+        return kernel(query.float(), key.float(), value.float(), dropout_p=dropout)
 
 
 class GlobalNorm(nn.Module):
@@ -84,27 +90,15 @@ class ImprovedTransformer(nn.Module):
     def forward(self, features):
         """Sequences ``[N, L, C]`` to ``[N, L, C]``."""
         features = self.attention_norm(features + self.dropout(self._attend(features)))
-        hidden = self.dropout(self._recur(features.transpose(0, 1)).relu())
+        hidden = self.dropout(recur(self.recurrent, features.transpose(0, 1)).relu())
         return self.norm(features + self.dropout(self.project(hidden)).transpose(0, 1))
 
     def _attend(self, features):
         own = self.attention
         mixed = nn.functional.linear(features, own.in_proj_weight, own.in_proj_bias)
         query, key, value = mixed.unflatten(-1, (3, own.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        # On CPUs the fused kernel's backward pass is five times as slow in bf16 as in fp32.
-        fused = mixed.is_cuda or mixed.dtype == torch.float32
-        query, key, value = (part if fused else part.float() for part in (query, key, value))
-        with torch.autocast(mixed.device.type, enabled=mixed.is_cuda):
-            heads = nn.functional.scaled_dot_product_attention(
-                query, key, value, dropout_p=own.dropout if self.training else 0.0
-            )
+        heads = attend(query, key, value, own.dropout if self.training else 0.0)
         return own.out_proj(heads.transpose(1, 2).flatten(2))
-
-    def _recur(self, features):
-        large = features.shape[0] * features.shape[1] * self.recurrent.hidden_size >= LARGE
-        if large and not features.is_cuda and torch.is_grad_enabled():
-            return checkpoint(self.recurrent, features, use_reentrant=False, preserve_rng_state=False)[0]
-        return self.recurrent(features)[0]
 
 
 class DualPathBlock(nn.Sequential):

@@ -2,16 +2,53 @@
 
 from torch import nn
 
-from sb_ext.assignment import reorder
+from sb_ext.assignment import best_permutation, pit_loss, reorder
 from sb_ext.soft_assignment import sinkhorn, soft_minimum
 
 
 class ExactAssignment(nn.Module):
     """The best permutation alone (Kolbaek et al. 2017)."""
 
-    def forward(self, loss, estimates, targets, permutation, epoch):
-        """The loss ``[B]`` of ``estimates [B, E, T]`` beside ``targets [B, C, T]``, their best order given."""
-        return loss(reorder(estimates, permutation), targets).mean(-1)
+    def forward(self, loss, estimates, targets, epoch):
+        """Assign and measure.
+
+        Arguments
+        ---------
+        loss : sb_ext.losses.NegSNR or alike
+        estimates, targets : torch.Tensor
+            ``[B, E, T]`` and ``[B, C, T]``.
+        epoch : int
+            Counted from 1.
+
+        Returns
+        -------
+        loss : torch.Tensor
+            ``[B]``, differentiable.
+        permutation : torch.Tensor
+            ``[B, C]``, the best one.
+        matched : torch.Tensor
+            ``[B]``, the loss under that permutation.
+        """
+        matched, permutation = pit_loss(loss, estimates, targets)
+        return matched, permutation, matched
+
+
+class SoftAssignment(nn.Module):
+    """Over all pairs, as many estimates as targets; a subclass says in ``relax`` how the pairs make up the loss."""
+
+    def forward(self, loss, estimates, targets, epoch):
+        """As ExactAssignment's. The best pairs, which may match well, are measured exactly, the rest by products."""
+        pairs = loss.from_products(estimates, targets)
+        permutation = best_permutation(pairs)
+        # The targets are moved, not the estimates: no gradient has to come back through them.
+        target = permutation.argsort(-1)
+        exact = loss(estimates, reorder(targets, target)).to(pairs.dtype)
+        pairs = pairs.scatter(2, target.unsqueeze(2), exact.unsqueeze(2))
+        return self.relax(pairs, epoch), permutation, exact.mean(-1)
+
+    def relax(self, pairs, epoch):
+        """``pairs [B, C, C]`` to the loss ``[B]``."""
+        raise NotImplementedError
 
 
 class InverseTemperature:
@@ -36,7 +73,7 @@ class InverseTemperature:
         return min(self.initial * self.growth ** (epoch - 1), self.maximum)
 
 
-class SinkhornAssignment(nn.Module):
+class SinkhornAssignment(SoftAssignment):
     """A doubly stochastic plan in place of a permutation (SinkPIT; Tachibana 2021).
 
     Arguments
@@ -51,12 +88,12 @@ class SinkhornAssignment(nn.Module):
         super().__init__()
         self.beta, self.iterations = InverseTemperature() if beta is None else beta, iterations
 
-    def forward(self, loss, estimates, targets, permutation, epoch):
-        """As ExactAssignment's; as many estimates as targets."""
-        return sinkhorn(loss.pairwise(estimates, targets), self.beta(epoch), self.iterations)[0]
+    def relax(self, pairs, epoch):
+        """See SoftAssignment."""
+        return sinkhorn(pairs, self.beta(epoch), self.iterations)[0]
 
 
-class SoftMinimumAssignment(nn.Module):
+class SoftMinimumAssignment(SoftAssignment):
     """Every permutation takes part, the better the more (ProbPIT; Yousefi et al. 2019).
 
     Arguments
@@ -69,6 +106,6 @@ class SoftMinimumAssignment(nn.Module):
         super().__init__()
         self.gamma = gamma
 
-    def forward(self, loss, estimates, targets, permutation, epoch):
-        """As ExactAssignment's."""
-        return soft_minimum(loss.pairwise(estimates, targets), self.gamma)
+    def relax(self, pairs, epoch):
+        """See SoftAssignment."""
+        return soft_minimum(pairs, self.gamma)

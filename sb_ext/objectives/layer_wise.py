@@ -16,7 +16,7 @@ class LastLayer(nn.Module):
 
 
 class LayerWise(nn.Module):
-    """Layer-wise optimisation (LO; Gao et al. 2024, eq. 2): ``1 / N sum_i w_i PIT_i`` with ``w_i = i / N``.
+    """Layer-wise optimisation (LO; Gao et al. 2023, eq. 2): ``1 / N sum_i w_i PIT_i`` with ``w_i = i / N``.
 
     Needs a separator of more than one block whose blocks share mask head and decoder: DPTNet's blocks, Conv-TasNet's
     stacks.

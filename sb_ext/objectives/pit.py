@@ -1,6 +1,6 @@
 """Permutation-invariant training (Kolbaek et al. 2017), and what can be varied in it."""
 
-from sb_ext.assignment import best_permutation, reorder
+from sb_ext.assignment import reorder
 from sb_ext.contracts import LossReport, Objective
 from sb_ext.objectives.label_assignment import ExactAssignment
 from sb_ext.objectives.layer_wise import LastLayer
@@ -55,22 +55,13 @@ class PIT(Objective):
     def compare(self, separator, mixture, sources, ids, epoch):
         """The report for ``mixture [B, T]`` beside its ``sources [B, C, T]``."""
         layers = self.layers.estimates(separator, mixture)
-        scores = [self.loss.scores(estimates, sources) for estimates in layers]
-        best = [best_permutation(layer) for layer in scores]
+        assigned = [self.assignment(self.loss, estimates, sources, epoch) for estimates in layers]
+        losses = [loss for loss, _, _ in assigned]
         if self.memory is None:
-            rows = zip(layers, best, strict=True)
-            return LossReport.of_all(self.layers.combine([self._free(*row, sources, epoch) for row in rows]))
-        figure = -scores[-1].gather(1, best[-1].unsqueeze(1)).mean((1, 2))
-        keep, bound, order = self.memory(ids, best[-1], figure, epoch)
-        rows = zip(layers, best, strict=True)
-        return LossReport(self.layers.combine([self._bound(*row, sources, epoch, bound, order) for row in rows]), keep)
-
-    def _free(self, estimates, permutation, sources, epoch):
-        return self.assignment(self.loss, estimates, sources, permutation, epoch)
-
-    def _bound(self, estimates, permutation, sources, epoch, bound, order):
-        """The loss ``[B]`` of a layer, in the recorded order where that binds."""
-        free = self._free(estimates, permutation, sources, epoch)
-        if not bound.any():
-            return free
-        return self.loss(reorder(estimates, order), sources).mean(-1).where(bound, free)
+            return LossReport.of_all(self.layers.combine(losses))
+        _, permutation, matched = assigned[-1]
+        keep, bound, order = self.memory(ids, permutation, -matched, epoch)
+        if bound.any():
+            recorded = [self.loss(reorder(estimates, order), sources).mean(-1) for estimates in layers]
+            losses = [there.where(bound, free) for there, free in zip(recorded, losses, strict=True)]
+        return LossReport(self.layers.combine(losses), keep)

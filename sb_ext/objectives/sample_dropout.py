@@ -9,7 +9,7 @@ from sb_ext.objectives.memory import MixtureMemory
 
 
 class SampleDropout(nn.Module):
-    """Dynamic sample dropout (DSD; Gao et al. 2024, section 3.1).
+    """Dynamic sample dropout (DSD; Gao et al. 2023, section 3.1).
 
     The best figure of every mixture is remembered with the assignment that gave it. A mixture whose assignment has
     switched takes part only if its figure is relaxed better, ``M (1 + sgn(M) eps) > M_best`` (eq. 1).

@@ -12,7 +12,9 @@ from sb_ext.study.checks import StudyError
 from sb_ext.study.command_line import shown
 from sb_ext.study.training import read_note
 
-CURVE = ("steps", "valid_si_snri", "valid_self_evaluation", "valid_same_index", "phase")
+CURVE = (
+    "steps", "valid_si_snri", "valid_self_evaluation", "valid_same_index", "valid_switching", "train_dropped", "phase"
+)  # fmt: skip
 CURVE_POINTS = 40
 TESTED = ("si_snr", "si_snri", "sdr", "sdri", "stoi", "pesq")
 SELF_EVALUATED = ("same_index", "swap_gap", "plausible", "ground_truth", "correlation")
@@ -73,7 +75,22 @@ def figures(folder):
         "si_snri_oracle": _mean(summary.get("stats", {}).get("si_snri_oracle")),
         "self_evaluation": _mean(found.get("si_snri")),
         **{name: _mean(found.get(name)) for name in SELF_EVALUATED},
+        **_assignment(folder),
     }
+
+
+def _assignment(folder):
+    """What label_switching and sample dropout left, means over the epochs: ``switched`` and ``dropped`` in percent of the
+    mixtures, and how far the first layer's curve is from the last's, in percent an epoch."""
+    rows = read_curve(str(Path(folder, "curve.csv")))
+    found = {"switched": None, "dropped": None}
+    if any(row.get("valid_switching") for row in rows):
+        for name, column in (("switched", "valid_switching"), ("dropped", "train_dropped")):
+            values = [value for value in (_decimal(row.get(column)) for row in rows) if value is not None]
+            found[name] = round(100 * sum(values) / len(values), 3)
+    distances = read_curve(str(Path(folder, "layer_decoupling.csv")))
+    apart = [100 * float(row["distance"]) / int(row["epochs"]) for row in distances[:1]]
+    return {**found, "decoupling": round(apart[0], 3) if apart else None}
 
 
 def curve(folder):

@@ -4,10 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
-import yaml
-
+from sb_ext.configuration import flattened
+from sb_ext.recipe_file import load_yaml
 from sb_ext.study.checks import StudyError, one_of, read_yaml, require_keys, require_type
 from sb_ext.study.row import NEEDS, Corpus, Row
+from sb_ext.yaml_keys import known_part
 
 SHARED_KEYS = ("recipe", "corpus", "budget", "steps", "minutes", "overrides", "seeds")
 ROW_KEYS = ("name", "label", "yaml", "needs", *SHARED_KEYS)
@@ -72,21 +73,23 @@ def read_rows(path, root="."):
             raise StudyError(f"{where}: a second row of this name; give each its own")
         overrides = merge(*(_overrides(part, where) for part in (defaults, given)))
         settings = {"recipe": "LibriMix", "seeds": [0], **defaults, **given, "overrides": overrides}
-        settings["budget_digest"] = _budget_digest(settings.get("budget"), root, where)
+        settings["budget_digest"] = _budget_digest(settings, root, where)
         expanded[given["name"]] = _expand(settings, corpora, expanded, where)
     return [row for rows in expanded.values() for row in rows.values()]
 
 
-def _budget_digest(name, root, where):
-    """Changes with the values in a budget's file, and not with its comments."""
+def _budget_digest(settings, root, where):
+    """Changes with the values of a budget that the row's recipe knows, and not with those for other recipes."""
+    name = settings.get("budget")
     if name is None:
         return ""
-    folder = Path(root, "recipes", "blocks", "budgets")
+    recipes = Path(root, "recipes")
+    folder = recipes / "blocks" / "budgets"
     one_of(name, sorted(path.stem for path in folder.glob("*.yaml")), f"{where}: budget (files in {folder})")
-    # Events and not values: they keep the tags of classes, which are not imported here.
-    events = yaml.parse((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-    values = [(type(event).__name__, getattr(event, "tag", None), getattr(event, "value", None)) for event in events]
-    return hashlib.sha1(repr(values).encode()).hexdigest()[:8]
+    values = load_yaml(folder / f"{name}.yaml")
+    recipe = recipes / settings["recipe"] / "hparams" / f"{settings['yaml']}.yaml"
+    known = known_part(recipe, values) if recipe.is_file() else values
+    return hashlib.sha1(repr(sorted(flattened(known).items())).encode()).hexdigest()[:8]
 
 
 def _corpora(given, where):

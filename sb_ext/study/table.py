@@ -37,7 +37,9 @@ an unchanged row again, remove its JSON and its folder in `results/study`."""
 
 ROWS = """\
 Means over seeds ± standard error. The test takes the checkpoint of the best validation; *at the end of training* is the
-last validation's SI-SNRi, where a collapse shows. Self-evaluation and the truth beside it are of the same mixtures."""
+last validation's SI-SNRi, where a collapse shows. Self-evaluation and the truth beside it are of the same mixtures.
+*Switched*: share of training mixtures whose assignment differs from the epoch before; *dropped*: share of training items
+left out; *layer 1 from last*: mean difference of these two layers' switching curves; means over the epochs."""
 
 FIGURES = {
     "SI-SNRi (dB)": "si_snri",
@@ -45,8 +47,12 @@ FIGURES = {
     "Self-evaluation (dB)": "self_evaluation",
     "Truth beside it (dB)": "ground_truth",
     "At the end of training (dB)": "last_si_snri",
+    "Switched (%)": "switched",
+    "Dropped (%)": "dropped",
+    "Layer 1 from last (%)": "decoupling",
 }
 NAMES = {"si_snri": "", "si_snri_oracle": "oracle", "self_evaluation": "self-evaluation", "ground_truth": "truth"}
+NAMES |= {"switched": "switched", "dropped": "dropped", "decoupling": "layer 1 from last"}
 NAMES |= {"last_si_snri": "at the end", "last_self_evaluation": "self-evaluation at the end"}
 HEADINGS = ("Method", "Row", "Seeds", *FIGURES, "Plausible", "Steps", "Minutes", "Device")
 
@@ -101,7 +107,8 @@ def rows_table(rows, records):
             continue
         figures = [_over_seeds(done, figure) for figure in FIGURES.values()]
         lines.append((*first, *figures, _plausible(done), *_effort(done)))
-    return markdown(HEADINGS, lines)
+    filled = [place for place in range(len(HEADINGS)) if any(line[place] != "" for line in lines)]
+    return markdown([HEADINGS[place] for place in filled], [[line[place] for place in filled] for line in lines])
 
 
 def markdown(headings, rows):

@@ -6,7 +6,7 @@ from asteroid.masknn import DPTransformer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sb_ext.networks import DualPathTransformer, dual_path_transformer
+from sb_ext.networks import DualPathTransformer
 from sb_ext.networks.dual_path_transformer import cut, overlap_add
 
 SMALL = dict(num_blocks=2, num_heads=2, cells=6, chunk_size=10, chunk_hop=5)
@@ -66,10 +66,8 @@ def assert_equal_to_asteroid(reference, network, frames, batch=2):
         assert (mine - wanted).abs().max() / max(wanted.abs().max(), 1e-2 * largest) < 1e-4, name
 
 
-@pytest.mark.parametrize("large", [0, 2**60], ids=["lstm runs again", "lstm keeps"])
 @pytest.mark.parametrize("frames", [1, 4, 10, 11, 57, 60])
-def test_masks_and_gradients_equal_asteroid(frames, large, monkeypatch):
-    monkeypatch.setattr(dual_path_transformer, "LARGE", large)
+def test_masks_and_gradients_equal_asteroid(frames):
     assert_equal_to_asteroid(theirs(), ours(seed=1), frames)
 
 
@@ -118,15 +116,12 @@ def test_an_earlier_layer_is_the_shorter_network():
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("large", [0, 2**60])
-def test_what_is_kept_changes_no_gradient(dropout, large, monkeypatch):
+def test_checkpoints_change_no_gradient(dropout):
     """With dropout as well, whose choices must be the same when a block runs again."""
     features, weights = torch.rand(2, 8, 35), torch.randn(2, 2, 8, 35)
     plain, again = ours(dropout=dropout), ours(dropout=dropout, checkpoint_blocks=True)
     expected = gradients(plain, features, weights, layers=True)
-    monkeypatch.setattr(dual_path_transformer, "LARGE", large)
-    for network in (plain, again):
-        torch.testing.assert_close(gradients(network, features, weights, layers=True), expected)
+    torch.testing.assert_close(gradients(again, features, weights, layers=True), expected)
 
 
 def test_dropout_acts_while_training_only():
@@ -137,12 +132,12 @@ def test_dropout_acts_while_training_only():
 
 
 def test_kept_for_the_backward_pass():
-    """Two seconds of the paper's model: less than half of Asteroid's; with checkpoints less than a tenth."""
-    features = torch.rand(1, 64, 2100)
+    """One second of the paper's model: less than a quarter of Asteroid's; with checkpoints less than a tenth."""
+    features = torch.rand(1, 64, 999)
     reference = DPTransformer(64, 2, ff_hid=128, n_repeats=1)
     network, again = (DualPathTransformer(64, 2, num_blocks=1, checkpoint_blocks=on) for on in (False, True))
     theirs = saved(lambda: reference(features))
-    assert saved(lambda: network(features)) < 0.5 * theirs
+    assert saved(lambda: network(features)) < 0.25 * theirs
     assert saved(lambda: again(features)) < 0.1 * theirs
 
 
