@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 import torch
 from interleaved import interleaved
+from torch.utils.data import DataLoader
 
 from sb_ext.data.embedded import embedded_librimix
 from sb_ext.data.librimix import GeneratedLibriMix, OnTheFlyLibriMix
@@ -116,6 +117,14 @@ def compare(on_the_fly, generated, packed, options):
         readers["packed"]()
     core = 20 * options.batch / (time.process_time() - began)
     print(f"  packed: {core:.0f} crops a second of one core")
+    loader = DataLoader(MixtureDataset(packed, CROP, passes=64), 128, num_workers=1, collate_fn=collate)
+    batches = iter(loader)
+    next(batches)
+    began = time.perf_counter()
+    for _ in range(40):
+        next(batches)
+    worker = 40 * 128 / (time.perf_counter() - began)
+    print(f"  packed: {worker:.0f} crops a second from one loader worker, batches of 128")
     for batch in (8, 24, 128):
         print(f"  20 steps/s at batch {batch}: {20 * batch} crops/s, {20 * batch / core:.2f} cores")
 

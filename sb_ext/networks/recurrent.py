@@ -11,8 +11,8 @@ class _RunAgain(torch.autograd.Function):
     """Keeps the input only.
 
     oneDNN keeps fifteen numbers a cell and step. A whole network's are fresh memory at every step, and making that
-    takes as long as the LSTM. The same memory piece after piece does not, and a first pass that keeps nothing takes half
-    the time: from some 5,000 steps on, running again costs nothing, below it a tenth of DPTNet's training step.
+    takes as long as the LSTM. The same memory piece after piece does not, and a first pass that keeps nothing is twice
+    as fast: from some 5,000 steps on, running again costs nothing, below it a tenth of DPTNet's training step.
     """
 
     @staticmethod
