@@ -80,8 +80,11 @@ def figures(folder):
 
 
 def _assignment(folder):
-    """What label_switching and sample dropout left, means over the epochs: ``switched`` and ``dropped`` in percent of the
-    mixtures, and how far the first layer's curve is from the last's, in percent an epoch."""
+    """What label switching and sample dropout left, in percent and as means over the epochs.
+
+    ``switched`` and ``dropped`` are shares of the mixtures, ``decoupling`` is how far the first layer's switching curve
+    is from the last layer's.
+    """
     rows = read_curve(str(Path(folder, "curve.csv")))
     found = {"switched": None, "dropped": None}
     if any(row.get("valid_switching") for row in rows):

@@ -38,8 +38,8 @@ an unchanged row again, remove its JSON and its folder in `results/study`."""
 ROWS = """\
 Means over seeds ± standard error. The test takes the checkpoint of the best validation; *at the end of training* is the
 last validation's SI-SNRi, where a collapse shows. Self-evaluation and the truth beside it are of the same mixtures.
-*Switched*: share of training mixtures whose assignment differs from the epoch before; *dropped*: share of training items
-left out; *layer 1 from last*: mean difference of these two layers' switching curves; means over the epochs."""
+*Switched*: share of training mixtures whose assignment differs from the epoch before; *dropped*: share of training
+items left out; *layer 1 from last*: mean difference of these two layers' switching curves; means over the epochs."""
 
 FIGURES = {
     "SI-SNRi (dB)": "si_snri",
