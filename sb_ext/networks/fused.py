@@ -17,10 +17,10 @@ def _written_out(features):
 
 def _shifted_sum(padded, weight, start, dilation, frames):
     """``start + sum_k weight[:, k] padded[..., k dilation:]``, for ``padded [B, H, L + 2 reach]``: ``[B, H, L]``."""
-    total = start
-    for tap in range(weight.shape[-1]):
+    total = torch.addcmul(start, padded[..., :frames], weight[:, :, 0])
+    for tap in range(1, weight.shape[-1]):
         place = tap * dilation
-        total = torch.addcmul(total, padded[..., place : place + frames], weight[:, :, tap])
+        total.addcmul_(padded[..., place : place + frames], weight[:, :, tap])
     return total
 
 

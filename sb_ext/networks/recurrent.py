@@ -10,9 +10,9 @@ STEPS = 4096
 class _RunAgain(torch.autograd.Function):
     """Keeps the input only.
 
-    oneDNN keeps fifteen numbers a cell and step. A whole network's are fresh memory at every step, and making that
-    takes as long as the LSTM. The same memory piece after piece does not, and a first pass that keeps nothing is twice
-    as fast: from some 5,000 steps on, running again costs nothing, below it a tenth of DPTNet's training step.
+    oneDNN keeps many numbers a cell and step, and making that much fresh memory at every step takes time of its own. A
+    first pass that keeps nothing is quicker, and running again piece after piece uses the same memory: what that costs
+    and saves, `benchmarks/dptnet_step.py` prints.
     """
 
     @staticmethod

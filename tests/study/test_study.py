@@ -64,7 +64,7 @@ def rows(tmp_path):
     """The rows of ROWS, in a repository with one pretended recipe."""
     root = tmp_path / "repository"
     (root / "recipes" / "Fake" / "hparams").mkdir(parents=True)
-    (root / "recipes" / "Fake" / "hparams" / "pit.yaml").write_text("seed: 1\n")
+    (root / "recipes" / "Fake" / "hparams" / "pit.yaml").write_text("seed: 1\nbatch_size: 4\nloss: null\n")
     (root / "recipes" / "Fake" / "train.py").write_text(FAKE)
     (root / "study").mkdir()
     (root / "recipes" / "blocks" / "budgets").mkdir(parents=True)
@@ -140,6 +140,7 @@ def test_the_fingerprint_follows_the_configuration_and_not_the_place_of_a_corpus
         ("# new\nloss: !new:a.B\n", False),
         ("batch_size: 8\nloss: !new:a.C\n", False),
         ("batch_size: 8 # new\nloss: !new:a.B\n", True),
+        ("batch_size: 8\nloss: !new:a.B\nof_another_recipe: 1\n", True),
     ],
 )
 def test_the_fingerprint_follows_the_values_of_the_budget(rows, tmp_path, text, same):
