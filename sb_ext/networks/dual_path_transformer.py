@@ -156,7 +156,7 @@ class DualPathTransformer(nn.Module):
         super().__init__()
         if num_inputs % num_heads:
             raise ValueError(f"num_heads: expected a divisor of {num_inputs} input channels, received {num_heads}")
-        if chunk_size % chunk_hop:
+        if chunk_hop < 1 or chunk_size % chunk_hop:
             raise ValueError(f"chunk_hop: expected a divisor of chunk_size {chunk_size}, received {chunk_hop}")
         self.num_inputs, self.num_outputs = num_inputs, num_outputs
         self.chunk_size, self.chunk_hop, self.checkpoint_blocks = chunk_size, chunk_hop, checkpoint_blocks

@@ -170,6 +170,7 @@ def test_overlap_add_undoes_cut(hop, pieces, length):
     [
         ({"num_heads": 3}, "num_heads: expected a divisor of 8 input channels, received 3"),
         ({"chunk_hop": 4}, "chunk_hop: expected a divisor of chunk_size 10, received 4"),
+        ({"chunk_hop": 0}, "chunk_hop: expected a divisor of chunk_size 10, received 0"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(wrong, message):
