@@ -39,7 +39,9 @@ class SeparationBrain(sb.Brain):
         batch = batch.to(self.device)
         if stage == sb.Stage.TRAIN:
             return self.hparams.objective(self.modules.separator, batch, self.epoch)
-        return self.separator(batch.mixture, oracle=batch.sources).sources
+        chooses = batch.sources is not None and getattr(self.separator, "chooses_count", False)
+        count = batch.sources.shape[1] if chooses else None
+        return self.separator(batch.mixture, oracle=batch.sources, num_sources=count).sources
 
     def compute_objectives(self, predictions, batch, stage):
         """The mean loss of the kept rows while training; the negative SI-SNR improvement otherwise, in dB."""
@@ -202,8 +204,9 @@ class SeparationBrain(sb.Brain):
 
 def drop_nonfinite_gradients(separator, inputs, separation):
     """A forward hook: a row whose loss is not finite sends back zeros, not NaN, to the weights that all rows share."""
-    if separation.sources.requires_grad:
-        separation.sources.register_hook(torch.nan_to_num)
+    for tensor in (separation.sources, getattr(separation, "embeddings", None)):
+        if tensor is not None and tensor.requires_grad:
+            tensor.register_hook(torch.nan_to_num)
 
 
 def si_snr_improvement(estimates, batch):

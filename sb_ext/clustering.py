@@ -12,29 +12,43 @@ EPS = 1e-12
 
 
 class RandomPoints:
-    """Start from random points, the heavier the likelier."""
+    """Start from random points, the heavier the likelier, none of them twice."""
 
-    def __call__(self, points, weights, num_clusters, starts):
-        """``points [B, N, D]`` and ``weights [B, N]`` to centroids ``[B, S, K, D]``."""
-        chances = (weights + EPS).repeat_interleave(starts, 0)
-        chosen = torch.multinomial(chances, num_clusters)
-        return _pick(points, chosen.reshape(len(points), starts, num_clusters))
+    def __call__(self, points, weights, num_clusters, draws):
+        """Points ``[B, N, D]`` and weights ``[B, N]`` to centroids ``[B, S, K, D]``.
+
+        ``draws [B, S, K]``, uniform between 0 and 1, is all that is random.
+        """
+        chances, chosen = _for_each_start(weights, draws), []
+        for draw in draws.unbind(-1):
+            chosen.append(_drawn(chances, draw))
+            chances = chances.scatter(2, chosen[-1].unsqueeze(2), 0.0)
+        return _pick(points, torch.stack(chosen, 2))
 
 
 class KMeansPlusPlus:
     """Start from points that are far from one another (Arthur and Vassilvitskii 2007)."""
 
-    def __call__(self, points, weights, num_clusters, starts):
-        """``points [B, N, D]`` and ``weights [B, N]`` to centroids ``[B, S, K, D]``."""
-        chances = weights.unsqueeze(1).expand(-1, starts, -1)
-        nearest, centroids = None, []
-        for _ in range(num_clusters):
-            chosen = torch.multinomial((chances + EPS).flatten(0, 1), 1).reshape(len(points), starts, 1)
-            centroids.append(_pick(points, chosen))
+    def __call__(self, points, weights, num_clusters, draws):
+        """As RandomPoints's."""
+        chances, nearest, centroids = _for_each_start(weights, draws), None, []
+        for draw in draws.unbind(-1):
+            centroids.append(_pick(points, _drawn(chances, draw).unsqueeze(2)))
             distance = torch.cdist(centroids[-1].squeeze(2), points).square()
             nearest = distance if nearest is None else torch.minimum(nearest, distance)
-            chances = weights.unsqueeze(1) * nearest
+            chances = weights.unsqueeze(1) * nearest + EPS * weights.unsqueeze(1)
         return torch.cat(centroids, 2)
+
+
+def _for_each_start(weights, draws):
+    return weights.unsqueeze(1).expand(-1, draws.shape[1], -1)
+
+
+def _drawn(chances, draw):
+    """One of N points by its chance: ``[B, S, N]`` and ``[B, S]`` to ``[B, S]``; never one that has none."""
+    ladder = chances.double().cumsum(-1)
+    place = torch.searchsorted(ladder, (draw.double() * ladder[..., -1]).unsqueeze(-1), right=True).squeeze(-1)
+    return place.clamp_max(chances.shape[-1] - 1)
 
 
 def _pick(points, chosen):
@@ -105,13 +119,22 @@ class KMeans(nn.Module):
         space = nn.functional.normalize(embeddings, dim=-1) if self.spherical else embeddings
         with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
             points, loads = _heavy(_full(space), _full(weights), num_clusters)
-            centroids = self.init(points, loads, num_clusters, self.starts) if initial is None else initial.to(points)
+            if initial is None:
+                initial = self.init(points, loads, num_clusters, self._draws(points, num_clusters))
+            centroids = initial.to(points)
             centroids = self._settle(points, loads, centroids.reshape(len(points), -1, *centroids.shape[-2:]))
             members = _members(_full(space), centroids)
         means = _means(embeddings if self.unnormalised else space, weights, members, centroids).squeeze(1)
         if self.spherical and not self.unnormalised:
             means = nn.functional.normalize(means, dim=-1)
         return members.squeeze(1).int().argmax(1), means
+
+    def _draws(self, points, num_clusters):
+        """Outside training always the same: an item's clusters depend on nothing but its points."""
+        if self.training:
+            return torch.rand(len(points), self.starts, num_clusters, device=points.device)
+        steady = torch.Generator().manual_seed(0)
+        return torch.rand(1, self.starts, num_clusters, generator=steady).to(points.device).expand(len(points), -1, -1)
 
     def _settle(self, points, weights, centroids):
         """The best start's centroids before their last update, ``[B, 1, K, D]``."""
@@ -129,6 +152,44 @@ class KMeans(nn.Module):
         return centroids[torch.arange(len(points), device=points.device), best].unsqueeze(1)
 
 
+class SoftKMeans(nn.Module):
+    """Clusters with soft memberships ``softmax(-alpha |v - c|^2)``, unrolled in training (Isik et al. 2016, eq. 4 and 5).
+
+    Every iteration carries gradient and takes its share of memory. It starts from the clusters of a hard k-means.
+
+    Arguments
+    ---------
+    iterations : int
+    scale : float
+        Alpha.
+    start : KMeans, optional
+
+    Example
+    -------
+    >>> points = torch.tensor([[[0.0, 0.1], [0.0, -0.1], [5.0, 5.1], [5.0, 4.9]]])
+    >>> memberships, centroids = SoftKMeans()(points, num_clusters=2)
+    >>> memberships.shape, sorted(centroids[0].round().tolist())
+    (torch.Size([1, 2, 4]), [[0.0, 0.0], [5.0, 5.0]])
+    """
+
+    def __init__(self, iterations=5, scale=5.0, start=None):
+        super().__init__()
+        self.iterations, self.scale = iterations, scale
+        self.start = KMeans(iterations=5) if start is None else start
+
+    def forward(self, embeddings, weights=None, num_clusters=2):
+        """As KMeans's, with memberships ``[B, K, N]`` in place of assignments."""
+        if weights is None:
+            weights = embeddings.new_ones(embeddings.shape[:2])
+        centroids = self.start(embeddings.detach(), weights, num_clusters)[1]
+        for _ in range(self.iterations):
+            scores = centroids @ embeddings.mT - centroids.square().sum(-1, keepdim=True) / 2
+            memberships = (2 * self.scale * scores).softmax(1)
+            loads = memberships * weights.unsqueeze(1)
+            centroids = loads @ embeddings / loads.sum(-1, keepdim=True).clamp_min(EPS)
+        return memberships, centroids
+
+
 def _full(values):
     """Half precision would tell neighbours apart no more."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
@@ -139,7 +200,8 @@ def _heavy(points, weights, num_clusters):
     counts = (weights > 0).sum(1)
     if counts.min() < num_clusters:
         raise ValueError(
-            f"weights: {num_clusters} clusters need as many positive weights, received {int(counts.min())}"
+            f"num_clusters: {num_clusters} clusters need as many bins that count, an item has {int(counts.min())}; "
+            "ask for fewer sources, or give a longer mixture"
         )
     most = int(counts.max())
     if most > 0.8 * weights.shape[1]:

@@ -17,13 +17,14 @@ from sb_ext.values import nearest
 HARMLESS = (
     "num_epochs", "patience", "num_workers", "valid_batch_size", "test_batch_size", "corpora_folder", "pack",
     "experiment", "output_folder", "checkpointer", "evaluation", "evaluations", "train_logger", "skip_nonfinite_grads",
-    "ckpt_interval_minutes", "ckpt_interval_steps", "training.num_epochs", "training.patience",
+    "ckpt_interval_minutes", "ckpt_interval_steps", "test_sets", "sparse_folder", "training.num_epochs",
+    "training.patience",
     "training.epoch_counter",
 )  # fmt: skip
 # What only says where the mixtures come from: as good as the same where they are the same mixtures.
 DATA = (
     "data_folder", "librispeech_folder", "metadata_folder", "corpus", "train_split", "train_fraction",
-    "num_train_mixtures", "num_test_mixtures",
+    "num_train_mixtures", "num_test_mixtures", "wsj0_folder", "mixing_lists",
 )  # fmt: skip
 
 
@@ -79,13 +80,19 @@ def check_continuation(folder, recipe, data, run_opts):
     if old_data and old_data != data:
         changed |= _changes(old_data, data, ())
     if run_opts.test_only:
-        changed = {key: pair for key, pair in changed.items() if key.startswith("separator")}
+        changed = {key: pair for key, pair in changed.items() if key.startswith("separator") and not _of_test(key)}
     if changed:
         listed = "; ".join(f"{key}: {was} there, {now} now" for key, (was, now) in changed.items())
         raise ValueError(
             f"output_folder: {folder} holds a checkpoint of another configuration ({listed}); "
             "set --output_folder to another folder, or the values to what they were"
         )
+
+
+def _of_test(key):
+    """Whether it says how a trained model is used, and not what it is."""
+    inference = key in ("separator.model.inference", "separator.model.inference_passes")
+    return inference or key.startswith("separator.model.attractors.")
 
 
 def has_checkpoint(folder):
@@ -127,14 +134,18 @@ def flattened(node, prefix="", seen=None):
     return flat
 
 
-def load_weights(separator, source):
-    """Give ``separator`` the weights of a trained model.
+def load_weights(module, source, key="pretrained", part=""):
+    """Give a module the weights of a trained model, or of a part of it.
 
     Arguments
     ---------
-    separator : torch.nn.Module
+    module : torch.nn.Module
     source : str
         What SourceSeparation.from_hparams takes.
+    key : str
+        The recipe's name for the source, for messages.
+    part : str
+        Which submodule of the trained separator; the whole by default.
 
     Raises
     ------
@@ -142,24 +153,27 @@ def load_weights(separator, source):
         If there is no such model, or it is built in another way.
     """
     try:
-        trained = SourceSeparation.from_hparams(source, run_opts={"device": "cpu"}).mods["separator"].state_dict()
-    except (OSError, ValueError) as error:
+        separator = SourceSeparation.from_hparams(source, run_opts={"device": "cpu"}).mods["separator"]
+        trained = separator.get_submodule(part)
+    except (OSError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"pretrained: no model can be loaded from {source} ({str(error).splitlines()[0]}); "
-            "set --pretrained to an output folder, a model folder or a hub name"
+            f"{key}: no model can be loaded from {source} ({str(error).splitlines()[0]}); "
+            f"set --{key} to an output folder, a model folder or a hub name"
         ) from None
-    there, here = (
-        {name: list(value.shape) for name, value in own.items()} for own in (trained, separator.state_dict())
-    )
+    rates = [getattr(one, "sample_rate", None) for one in (trained, module)]
+    if None not in rates and rates[0] != rates[1]:
+        raise ValueError(f"{key}: {source} was trained at {rates[0]} Hz, this recipe's sample_rate is {rates[1]} there")
+    trained = trained.state_dict()
+    there, here = ({name: list(value.shape) for name, value in own.items()} for own in (trained, module.state_dict()))
     differing = [name for name in {**here, **there} if there.get(name) != here.get(name)]
     if differing:
         first = differing[0]
         raise ValueError(
-            f"pretrained: the model in {source} is built in another way than this recipe's: {len(differing)} of "
+            f"{key}: the model in {source} is built in another way than this recipe's: {len(differing)} of "
             f"{len(here)} weights differ, first {first}: {there.get(first)} there, {here.get(first)} here; "
-            "set the separator's keys as in its hyperparams.yaml, or another --pretrained"
+            f"set the separator's keys as in its hyperparams.yaml, or another --{key}"
         )
-    separator.load_state_dict(trained)
+    module.load_state_dict(trained)
 
 
 def check_fit(hparams, stores):

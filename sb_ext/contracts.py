@@ -94,6 +94,40 @@ class Separation:
 
 
 @dataclass
+class AttractorSeparation(Separation):
+    """What a separator gives that masks by the likeness of embeddings and attractors.
+
+    Arguments
+    ---------
+    embeddings : torch.Tensor
+        ``[B, N, D]``, one a bin; N = bins x frames.
+    attractors : torch.Tensor
+        ``[B, C, D]``.
+    masks : torch.Tensor
+        ``[B, C, N]``.
+    weights : torch.Tensor
+        ``[B, N]``, how much each bin counts; zero for padding and silence.
+    ideal : torch.Tensor or None
+        ``[B, C, N]``, the ideal masks, where the true sources were given.
+    similarities : torch.Tensor or None
+        ``[B, C, N]``, of each bin with each attractor, from which the masks follow.
+    mixture_magnitudes : torch.Tensor
+        ``[B, N]``.
+    source_magnitudes : torch.Tensor or None
+        ``[B, C, N]``, where the true sources were given.
+    """
+
+    embeddings: torch.Tensor = None
+    attractors: torch.Tensor | None = None
+    masks: torch.Tensor | None = None
+    weights: torch.Tensor = None
+    ideal: torch.Tensor | None = None
+    similarities: torch.Tensor | None = None
+    mixture_magnitudes: torch.Tensor = None
+    source_magnitudes: torch.Tensor | None = None
+
+
+@dataclass
 class LossReport:
     """What an objective gives.
 
@@ -119,6 +153,9 @@ class LossReport:
 
 class Separator(nn.Module):
     """Turns mixtures into source estimates."""
+
+    chooses_count = False
+    """Whether it can give any number of sources; it is then asked for as many as a test's mixture has."""
 
     def forward(self, mixture, *, oracle=None, num_sources=None, layers=False):
         """Separate ``mixture [B, T]``.

@@ -7,7 +7,6 @@ import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from hyperpyyaml.core import resolve_references
-from speechbrain.dataio.sampler import ReproducibleRandomSampler
 from speechbrain.utils.distributed import run_on_main
 
 from sb_ext.atomic import check_writable
@@ -22,7 +21,10 @@ from sb_ext.configuration import (
     load_weights,
 )
 from sb_ext.data.loader import MixtureDataset, collate, share_of_rank
+from sb_ext.data.merged import AlikeSampler, alike_batches
+from sb_ext.evaluation.test_sets import check_outputs, check_source_counts, measured_apart
 from sb_ext.export import export_model
+from sb_ext.first_stage import first_stage, load_first_stage
 from sb_ext.recipe_file import read_recipe
 from sb_ext.recorder import Recorder, record_start
 
@@ -46,7 +48,15 @@ def run(argv, prepare):
     """
     command = parse(argv)
     sb.utils.distributed.ddp_init_group(command.run_opts)
+    return run_command(command, prepare)
+
+
+def run_command(command, prepare):
+    """As ``run``, for a command line that was read already."""
     hparams = load_hparams(command)
+    encoder, before = first_stage(command, hparams) if "first_stage" in hparams else (None, None)
+    if before is not None and not command.run_opts.test_only:
+        run_command(before, prepare)
     sb.create_experiment_directory(hparams["output_folder"])
 
     stores = prepare(hparams)
@@ -62,20 +72,27 @@ def run(argv, prepare):
     if hparams.get("pretrained"):
         load_weights(hparams["separator"]["model"], hparams["pretrained"])
         logger.info("Starting from the weights in %s", hparams["pretrained"])
+    elif is_throwaway(command.run_opts) or not has_checkpoint(hparams["output_folder"]):
+        for part in hparams.get("trained_parts", []):
+            part.load()
+    if encoder and not command.run_opts.test_only:
+        load_first_stage(hparams["separator"]["model"], encoder)
     brain = make_brain(hparams, command.run_opts, stores)
     if brain.trainable:
         valid = MixtureDataset(
             stores["valid"], segment=_samples(hparams, "valid_segment_seconds"), seed=hparams["seed"]
         )
         # SpeechBrain tells its sampler the epoch, and wraps it under DDP: the order is the same on any number of ranks.
-        brain.train_sampler = ReproducibleRandomSampler(hparams["train_data"], seed=hparams["seed"])
+        brain.train_sampler = AlikeSampler(hparams["train_data"], hparams["batch_size"], hparams["seed"])
         brain.fit(
             hparams["training"]["epoch_counter"],
             hparams["train_data"],
             valid,
-            train_loader_kwargs=_loader(hparams, brain, sampler=brain.train_sampler, drop_last=True),
+            train_loader_kwargs=_loader(
+                hparams, brain, batch_size=hparams["batch_size"], sampler=brain.train_sampler, drop_last=True
+            ),
             valid_loader_kwargs=_loader(
-                hparams, brain, batch_size=hparams["valid_batch_size"], sampler=share_of_rank(valid)
+                hparams, brain, batch_sampler=alike_batches(valid, hparams["valid_batch_size"], share_of_rank(valid))
             ),
         )
         if not brain.test_only:
@@ -83,17 +100,28 @@ def run(argv, prepare):
     if brain.trainable and not brain.test_only and not is_throwaway(command.run_opts):
         run_on_main(export_model, args=[hparams["output_folder"], hparams["select_by"]])
     if len(stores["test"]):
-        test = MixtureDataset(stores["test"])
-        brain.evaluate(
-            test,
-            max_key=hparams["select_by"] if brain.trainable else None,
-            test_loader_kwargs=_loader(hparams, brain, batch_size=hparams["test_batch_size"]),
-        )
+        _test(brain, hparams, stores["test"])
+    for name, store in stores.get("test_sets", {}).items():
+        with measured_apart(brain, name):
+            _test(brain, hparams, store)
     return brain
+
+
+def _test(brain, hparams, store):
+    """Measure the best checkpoint on a store."""
+    test = MixtureDataset(store)
+    brain.evaluate(
+        test,
+        max_key=hparams["select_by"] if brain.trainable else None,
+        test_loader_kwargs=_loader(
+            hparams, brain, batch_sampler=alike_batches(test, hparams["test_batch_size"], range(len(test)))
+        ),
+    )
 
 
 def load_hparams(command):
     """Build what the recipe describes, its weights drawn from its seed."""
+    check_outputs(ruamel.yaml.YAML().load(read_recipe(command.recipe, command.overrides)))
     plain = ruamel.yaml.YAML().load(resolve_references(read_recipe(command.recipe, command.overrides)))
     check_writable("output_folder", plain["output_folder"])
     torch.manual_seed(int(plain["seed"]))
@@ -103,6 +131,7 @@ def load_hparams(command):
 def make_brain(hparams, run_opts, stores):
     """The Brain of a recipe; where there is something to train, recipe and data are checked against each other."""
     train, model = stores["train"], hparams["separator"]["model"]
+    check_source_counts(hparams, stores)
     if any(True for _ in model.parameters()):
         check_fit(hparams, stores)
     hparams["train_data"] = MixtureDataset(
@@ -140,9 +169,8 @@ def _samples(hparams, key):
     return None if seconds is None else round(seconds * hparams["sample_rate"])
 
 
-def _loader(hparams, brain, batch_size=None, **more):
+def _loader(hparams, brain, **more):
     return {
-        "batch_size": batch_size or hparams["batch_size"],
         "num_workers": hparams["num_workers"],
         "collate_fn": collate,
         "pin_memory": brain.device_type == "cuda",
@@ -153,4 +181,5 @@ def _loader(hparams, brain, batch_size=None, **more):
 
 
 def _sizes(stores):
-    return ", ".join(f"{len(stores[split])} {split}" for split in ("train", "valid", "test"))
+    sets = {**{split: stores[split] for split in ("train", "valid", "test")}, **stores.get("test_sets", {})}
+    return ", ".join(f"{len(store)} {name}" for name, store in sets.items())

@@ -53,7 +53,7 @@ class Stft(nn.Module):
 
 
 class LearnedFilterbank(nn.Module):
-    """A convolution with ReLU and a transposed convolution: TasNet's encoder and decoder (Luo and Mesgarani 2018).
+    """A convolution and a transposed convolution: TasNet's encoder and decoder (Luo and Mesgarani 2018).
 
     Whole windows only: up to ``hop_size - 1`` last samples are not seen, and come back as zeros. Both convolutions run
     in single precision, since a waveform in bf16 would keep no more than its first 50 dB.
@@ -64,6 +64,8 @@ class LearnedFilterbank(nn.Module):
         F.
     window_size, hop_size : int
         In samples.
+    activation : type of nn.Module
+        After the first convolution; ``nn.Identity`` in Conv-TasNet (Luo and Mesgarani 2019).
 
     Example
     -------
@@ -73,20 +75,21 @@ class LearnedFilterbank(nn.Module):
     (torch.Size([2, 64, 124]), torch.Size([2, 1000]))
     """
 
-    def __init__(self, num_filters=64, window_size=16, hop_size=8):
+    def __init__(self, num_filters=64, window_size=16, hop_size=8, activation=nn.ReLU):
         super().__init__()
         self.num_bins, self.window_size = num_filters, window_size
+        self.activation = activation()
         self.encoder = nn.Conv1d(1, num_filters, window_size, hop_size, bias=False)
         self.decoder = nn.ConvTranspose1d(num_filters, 1, window_size, hop_size, bias=False)
-        for filters in self.parameters():
-            nn.init.xavier_normal_(filters)
+        for layer in (self.encoder, self.decoder):
+            nn.init.xavier_normal_(layer.weight)
 
     def encode(self, wave):
-        """Waveforms ``[..., T]`` to non-negative features ``[..., F, L]``, L = (max(T, window) - window) // hop + 1."""
+        """Waveforms ``[..., T]`` to features ``[..., F, L]``, L = (max(T, window) - window) // hop + 1."""
         flat = wave.reshape(-1, 1, wave.shape[-1]).float()
         flat = nn.functional.pad(flat, (0, max(0, self.window_size - wave.shape[-1])))
         with torch.autocast(wave.device.type, enabled=False):
-            code = self.encoder(flat).relu()
+            code = self.activation(self.encoder(flat))
         return code.reshape(*wave.shape[:-1], *code.shape[1:])
 
     def decode(self, code, length):

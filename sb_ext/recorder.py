@@ -12,6 +12,7 @@ import speechbrain as sb
 from speechbrain.utils.distributed import run_on_main
 
 from sb_ext.atomic import write_json, write_text
+from sb_ext.evaluation.test_sets import FOLDER as TEST_SETS
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Recorder:
         self.folder, self.checkpointer, self.epoch_counter = folder, checkpointer, epoch_counter
         self.select_by, self.scheduler, self.train_logger = select_by, scheduler, train_logger
         self.curve = os.path.join(folder, "curve.csv")
+        self.test_set = None
+        """The further test set that is being measured; None for the recipe's own."""
 
     def stage_ended(self, brain, stage, stats, epoch):
         """Record a validation or a test of ``brain``."""
@@ -117,12 +120,13 @@ class Recorder:
         summary["steps"] = int(rows[-1]["steps"]) if rows else 0
         summary["seconds"] = float(rows[-1]["seconds"]) if rows else 0.0
         summary["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
-        run_on_main(write_json, args=[os.path.join(self.folder, "test_summary.json"), summary])
+        place = [TEST_SETS, self.test_set] if self.test_set else []
+        run_on_main(write_json, args=[os.path.join(self.folder, *place, "test_summary.json"), summary])
         parts = [
             f"{name}={value['mean']:.2f}+-{value['std']:.2f}" for name, value in metrics.items() if value.get("count")
         ]
         figures = [f"{name}={_short(value)}" for name, value in stats.items() if isinstance(value, float)]
-        logger.info("test: %s", " ".join(parts + figures))
+        logger.info("%s: %s", self.test_set or "test", " ".join(parts + figures))
 
 
 def record_start(folder, config, recipe):

@@ -3,6 +3,7 @@
 import json
 
 from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, register_checkpoint_hooks
+from torch import nn
 
 from sb_ext.atomic import write_text
 
@@ -69,3 +70,33 @@ class HalvingOnPlateau:
         """Read what ``save`` wrote."""
         with open(path, encoding="utf-8") as file:
             self.best, self.waited = json.load(file)
+
+
+class EpochSteps(nn.Module):
+    """A learning rate that is divided by given numbers after given epochs.
+
+    Arguments
+    ---------
+    learning_rate : float
+        At first.
+    divisors : dict
+        Epoch to what ``learning_rate`` is divided by once that epoch is over.
+
+    Example
+    -------
+    >>> schedule = EpochSteps(0.3, {2: 3, 4: 10})
+    >>> [round(schedule([], epoch, 0.0)[1], 3) for epoch in range(1, 6)]
+    [0.3, 0.1, 0.1, 0.03, 0.03]
+    """
+
+    def __init__(self, learning_rate, divisors):
+        super().__init__()
+        self.learning_rate, self.divisors = learning_rate, dict(divisors)
+
+    def _after(self, epoch):
+        passed = [number for number in self.divisors if number <= epoch]
+        return self.learning_rate / (self.divisors[max(passed)] if passed else 1)
+
+    def forward(self, optimizers, epoch, loss):
+        """The learning rate of the epoch that ended, counted from 1, and that of the next."""
+        return self._after(epoch - 1), self._after(epoch)

@@ -64,16 +64,27 @@ DECIBELS_BELOW = Rule("a number below 0, in dB", lambda value: is_number(value) 
 SWITCH = Rule("True or False", lambda value: isinstance(value, bool))
 TEXT = Rule("text (a number is written './2023' or, in a file, '\"2023\"')", lambda value: isinstance(value, str))
 
-FOLDERS = ("data_folder", "librispeech_folder", "metadata_folder", "noise_folder", "corpora_folder")
+COUNTS = Rule(
+    f"{COUNT.words}, or a list of them such as '[2, 3]'",
+    lambda value: all(map(COUNT.holds, value)) if isinstance(value, list) and value else COUNT.holds(value),
+)
+NAMES = Rule("a list of names such as '[2mix, 3mix]'", lambda value: isinstance(value, list))
+
+FOLDERS = (
+    "data_folder", "librispeech_folder", "metadata_folder", "noise_folder", "corpora_folder", "sparse_folder",
+    "wsj0_folder", "mixing_lists",
+)  # fmt: skip
 RULES = {
     **dict.fromkeys(("batch_size", "valid_batch_size", "test_batch_size", "num_epochs", "passes_per_epoch"), COUNT),
-    **dict.fromkeys(("num_speakers", "num_outputs", "num_train_mixtures", "num_test_mixtures", "sample_rate"), COUNT),
+    **dict.fromkeys(("num_outputs", "num_train_mixtures", "num_test_mixtures", "sample_rate"), COUNT),
     **dict.fromkeys(("grad_accumulation_factor", "optimizer_step_limit"), COUNT),
     **dict.fromkeys(("seed", "num_workers", "patience", "warmup_epochs"), WHOLE),
     **dict.fromkeys(("segment_seconds", "valid_segment_seconds", "max_grad_norm"), POSITIVE),
     **dict.fromkeys((*FOLDERS, "output_folder", "pretrained", "select_by", "train_split", "corpus"), TEXT),
     **dict.fromkeys(("pack", "skip_nonfinite_grads"), SWITCH),
     "learning_rate": RATE,
+    "num_speakers": COUNTS,
+    "test_sets": NAMES,
     "train_fraction": SHARE,
     "target_floor": DECIBELS_BELOW,
     "evaluations": Rule("a list such as '[]'", lambda value: isinstance(value, list)),

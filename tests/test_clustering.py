@@ -132,7 +132,7 @@ def test_a_spherical_clustering_can_give_the_means_of_the_embeddings_as_they_cam
 
 
 def test_too_few_points_are_named():
-    with pytest.raises(ValueError, match="3 clusters need as many positive weights, received 2"):
+    with pytest.raises(ValueError, match="3 clusters need as many bins that count, an item has 2"):
         KMeans()(torch.zeros(1, 5, 2), torch.tensor([[1.0, 1.0, 0.0, 0.0, 0.0]]), 3)
     with pytest.raises(ValueError, match="iterations >= 1 and starts >= 1, received 0 and 1"):
         KMeans(iterations=0)

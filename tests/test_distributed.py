@@ -15,10 +15,14 @@ from sb_ext.contracts import MixtureBatch
 from sb_ext.data.loader import share_of_rank
 from sb_ext.data.recipes import prepare_librimix
 from sb_ext.experiment import run
-from sb_ext.losses import NegSNR
-from sb_ext.objectives import PIT, MixCycle, MixIT, MixPIT
+from sb_ext.filterbanks import LearnedFilterbank
+from sb_ext.losses import NegSISDR, NegSNR
+from sb_ext.losses.perceptual import WeightedSum
+from sb_ext.networks import TemporalConvNet
+from sb_ext.objectives import PIT, MixCycle, MixIT, MixPIT, OneAndRest
 from sb_ext.objectives.switch import AfterEpochs
 from sb_ext.objectives.teacher import AveragedTeacher
+from sb_ext.separators import Masking
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "LibriMix" / "hparams"
 GLOO = {"device": "cpu", "noprogressbar": True, "distributed_backend": "gloo"}
@@ -134,6 +138,20 @@ def test_each_rank_mixes_its_own_rows_by_its_own_draws(name, tiny_separator, mak
     torch.testing.assert_close(together[1][0], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_ranks_may_split_differently_often(make_batch, tmp_path):
+    """One-and-rest training on mixtures of two speakers, beside a rank that has mixtures of three."""
+    parts = [make_batch(size=3, count=2), make_batch(size=3, count=3, seed=1)]
+
+    def separator():
+        torch.manual_seed(0)
+        return Masking(LearnedFilterbank(8), TemporalConvNet(8, 2, 4, 6, num_layers=2, num_stacks=1))
+
+    alone = [steps(separator(), OneAndRest(NegSISDR()), [part])[1][0] for part in parts]
+    together = on_ranks(tmp_path, separator(), OneAndRest(NegSISDR()), [[part] for part in parts])
+    expected = [(one + two) / 2 for one, two in zip(*alone, strict=True)]
+    torch.testing.assert_close(together[1][0], expected, rtol=1e-4, atol=1e-5)
+
+
 def recipe(rank, name, folder, words=()):
     """Run a recipe on the tiny corpus."""
     options = ["--budget", "tiny", "--noprogressbar", "--device", "cpu", "--distributed_backend", "gloo"]
@@ -177,3 +195,24 @@ def test_two_ranks_are_resumed(corpora, tmp_path):
     for expected, found in zip(whole, parts, strict=True):
         for figure in ("epoch", "steps", "train_loss", "valid_si_snri", "valid_self_evaluation"):
             assert found[figure] == expected[figure], figure
+
+
+def test_the_mean_negative_distance_is_that_of_all_ranks(tmp_path):
+    """Each rank's losses and gradients are its part of those of one process with all rows."""
+    positive, negative = torch.rand(2, 4, 2, dtype=torch.float64)
+    keep = torch.tensor([True, False, True, True])
+
+    def cost(rows):
+        far = negative[rows].clone().requires_grad_()
+        costs = WeightedSum()(positive[rows], far, keep[rows])
+        (costs[keep[rows]].sum() / 3).backward()
+        return costs.detach(), far.grad
+
+    def write(rank):
+        sb.utils.distributed.ddp_init_group(GLOO)
+        torch.save(cost(slice(2 * rank, 2 * rank + 2)), f"{tmp_path}/{rank}.pt")
+
+    on_two_ranks(write)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for found, expected in zip(zip(*parts, strict=True), cost(slice(0, 4)), strict=True):
+        torch.testing.assert_close(torch.cat(found), expected)

@@ -4,10 +4,11 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
-from sb_ext.data.librimix_generated import GeneratedLibriMix, check_settings, find_split, list_ids
+from sb_ext.data.librimix_generated import GeneratedLibriMix, check_settings, find_split
 from sb_ext.data.librimix_metadata import find_metadata
 from sb_ext.data.librimix_onthefly import OnTheFlyLibriMix
 from sb_ext.data.packed import open_or_pack
+from sb_ext.data.wav_folder import list_ids
 
 __all__ = ["GeneratedLibriMix", "OnTheFlyLibriMix", "stores"]
 
@@ -29,8 +30,8 @@ def stores(
         WHAM's noise, for ``mix_both`` and ``mix_single`` with ``librispeech_folder``.
     num_speakers, sample_rate, mode, mixture_type
         See `OnTheFlyLibriMix`.
-    train_split, valid_split, test_split : str
-        Names as in the generated folder.
+    train_split, valid_split, test_split : str or None
+        Names as in the generated folder; None leaves a split out.
     pack_folder : str or Path, optional
         Where to keep each split as one memory-mapped file, made on the first call and reused afterwards.
     pack_workers : int
@@ -39,7 +40,7 @@ def stores(
     Returns
     -------
     dict
-        ``train``, ``valid`` and ``test`` to a MixtureStore.
+        ``train``, ``valid`` and ``test`` to a MixtureStore, but for what was left out.
 
     Raises
     ------
@@ -76,7 +77,8 @@ def stores(
         name = f"libri{num_speakers}mix_{facts['way']}_{split}_{sample_rate}_{mode}_{mixture_type}"
         return open_or_pack(make, Path(pack_folder, name), {**settings, "split": split, **facts}, pack_workers)
 
-    return {"train": split_store(train_split), "valid": split_store(valid_split), "test": split_store(test_split)}
+    splits = {"train": train_split, "valid": valid_split, "test": test_split}
+    return {role: split_store(split) for role, split in splits.items() if split}
 
 
 def _generated(data_folder, split, settings):

@@ -1,14 +1,13 @@
 """A LibriMix folder as the public script generates it."""
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 
-from sb_ext.data.audio_files import AudioHeader, check_folder, read_header, read_samples
+from sb_ext.data.audio_files import check_folder
 from sb_ext.data.librimix_metadata import speaker_numbers
-from sb_ext.data.store import MixtureStore, TextColumn
+from sb_ext.data.wav_folder import WavFolder, list_ids
 from sb_ext.values import check_choice
 
 MIXTURE_TYPES = ("mix_clean", "mix_both", "mix_single")
@@ -57,25 +56,7 @@ def find_split(data_folder, split, num_speakers, sample_rate, mode):
     )
 
 
-def list_ids(folder):
-    """The sorted ids of the wav files in a folder.
-
-    Raises
-    ------
-    ValueError
-        If there is no such folder, or no wav file in it; says what there is.
-    """
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    ids = sorted(name[:-4] for name in names if name.endswith(".wav"))
-    if not ids:
-        raise ValueError(
-            f"data_folder: {folder} is missing or holds no wav file; beside it there are "
-            f"{', '.join(sorted(os.listdir(folder.parent)))}. Set mixture_type to what is there, or generate it"
-        )
-    return ids
-
-
-class GeneratedLibriMix(MixtureStore):
+class GeneratedLibriMix(WavFolder):
     """One split of a generated LibriMix folder, sorted by id.
 
     Lengths come from the CSV that the script writes beside the audio; without it from the headers of all files, which
@@ -104,61 +85,22 @@ class GeneratedLibriMix(MixtureStore):
 
     def __init__(self, data_folder, split, num_speakers=2, sample_rate=8000, mode="min", mixture_type="mix_clean"):
         check_settings(num_speakers, mode, mixture_type)
-        self.folder = find_split(data_folder, split, num_speakers, sample_rate, mode)
-        num_sources = count_sources(num_speakers, mixture_type)
-        self.parts = [mixture_type] + [f"s{i + 1}" for i in range(num_sources)]
-        ids = list_ids(self.folder / mixture_type)
-        for part in self.parts[1:]:
-            missing = sorted(set(ids).difference(list_ids(self.folder / part)))
-            if missing:
-                raise ValueError(
-                    f"data_folder: {self.folder / part / missing[0]}.wav, a reference, is missing, and "
-                    f"{len(missing) - 1} more; {mixture_type} holds {len(ids)} mixtures. Generate this split again"
-                )
-        speakers = np.array([speaker_numbers(name, num_speakers, self.folder) for name in ids], np.int64)
-        super().__init__(TextColumn.of(ids), None, speakers[:, :num_sources].copy(), sample_rate, num_sources)
-        table = self.folder.parent / "metadata" / f"mixture_{split}_{mixture_type}.csv"
-        self.lengths = self._lengths_from_headers() if not table.is_file() else self._lengths_from_table(table, ids)
+        folder = find_split(data_folder, split, num_speakers, sample_rate, mode)
+        parts = [f"s{i + 1}" for i in range(count_sources(num_speakers, mixture_type))]
+        self.table = folder.parent / "metadata" / f"mixture_{split}_{mixture_type}.csv"
+        ids = list_ids(folder / mixture_type)
+        speakers = np.array([speaker_numbers(name, num_speakers, folder) for name in ids], np.int64)
+        super().__init__(folder, mixture_type, parts, ids, speakers[:, : len(parts)].copy(), sample_rate)
 
-    def _path(self, part, mixture_id):
-        return f"{self.folder}/{part}/{mixture_id}.wav"
-
-    def _lengths_from_table(self, table, ids):
-        lengths = _read_lengths(table)
-        if set(ids) != lengths.keys():
+    def _lengths(self):
+        if not self.table.is_file():
+            return super()._lengths()
+        lengths = _read_lengths(self.table)
+        if set(self.ids) != lengths.keys():
             # A generation that was interrupted, or a folder that was added to: only the files are to be trusted.
-            return self._lengths_from_headers()
+            return super()._lengths()
         self._check_header(self.ids[0], self.parts[0], lengths[self.ids[0]])
-        return np.array([lengths[name] for name in ids], np.int64)
-
-    def _lengths_from_headers(self):
-        lengths = np.empty(len(self.ids), np.int64)
-        for index in range(len(self.ids)):
-            mixture_id = self.ids[index]
-            lengths[index] = read_header(self._path(self.parts[0], mixture_id)).frames
-            for part in self.parts:
-                self._check_header(mixture_id, part, lengths[index])
-        return lengths
-
-    def _check_header(self, mixture_id, part, length):
-        path = self._path(part, mixture_id)
-        header = read_header(path)
-        if header.sample_rate != self.sample_rate:
-            raise ValueError(
-                f"{path}: expected {self.sample_rate} Hz, found {header.sample_rate} Hz; "
-                "set sample_rate to that of the data, or replace the file"
-            )
-        if (header.frames, header.channels) != (length, 1) or not length:
-            raise ValueError(
-                f"{path}: expected {length or 'some'} samples in 1 channel, as its mixture has, "
-                f"found {header.frames} in {header.channels}; replace the file, or generate this split again"
-            )
-
-    def _read(self, index, start, stop):
-        mixture_id = self.ids[index]
-        header = AudioHeader(int(self.lengths[index]), self.sample_rate, 1)
-        audio = [read_samples(self._path(part, mixture_id), header, start, stop)[:, 0] for part in self.parts]
-        return audio[0], np.stack(audio[1:])
+        return np.array([lengths[name] for name in self.ids], np.int64)
 
 
 def _read_lengths(table):

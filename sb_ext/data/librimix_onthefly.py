@@ -4,74 +4,15 @@ Sample for sample what the public script writes, as 16-bit PCM: gain times float
 padded, summed in float32, converted as libsndfile converts.
 """
 
-import os
-
 import numpy as np
 
-from sb_ext.data.audio_files import (
-    AudioHeader,
-    check_folder,
-    read_header,
-    read_samples,
-    resampled_length,
-    resampled_slice,
-)
+from sb_ext.data.audio_files import resampled_length, resampled_slice
 from sb_ext.data.librimix_generated import check_settings, count_sources
 from sb_ext.data.librimix_metadata import read_metadata
 from sb_ext.data.librimix_noise import extend_noise, shortest_extendable
+from sb_ext.data.listed_audio import ListedAudio
 from sb_ext.data.pcm16 import from_pcm16, to_pcm16
 from sb_ext.data.store import MixtureStore
-
-
-class _Audio:
-    """The files that some columns of the metadata name: where they lie and what their headers say.
-
-    ``key`` is the recipe's name for the folder, ``sample_rate`` the lowest that a file may have.
-    """
-
-    def __init__(self, key, folder, columns, metadata, sample_rate):
-        check_folder(key, folder, f"the files that {metadata.path} names")
-        self.folder, self.files, self.which, self.gains = str(folder), columns.files, columns.which, columns.gains
-        headers, missing = np.zeros((len(self.files), 3), np.int64), []
-        for number in range(len(self.files)):
-            try:
-                headers[number] = read_header(self.path(number))
-            except FileNotFoundError:
-                missing.append(number)
-        if missing:
-            row = int(np.argwhere(self.which == missing[0])[0, 0])
-            raise ValueError(
-                f"{metadata.path}: {len(missing)} of the {len(headers)} files that it names are missing, first "
-                f"{', '.join(map(self.path, missing[:3]))}; mixture {metadata.ids[row]} needs the first. "
-                f"Set {key} to the folder that holds them, or delete their lines"
-            )
-        self.headers = headers
-        self._check_headers(sample_rate)
-
-    def _check_headers(self, sample_rate):
-        """Raise ValueError for a file without samples, and for one whose rate holds less than is asked for."""
-        for number in np.flatnonzero((self.headers[:, 0] == 0) | (self.headers[:, 1] < sample_rate)).tolist():
-            frames, rate, _ = self.headers[number].tolist()
-            if frames == 0:
-                raise ValueError(f"{self.path(number)}: holds no samples; replace the file")
-            raise ValueError(
-                f"{self.path(number)}: is at {rate} Hz, which cannot give {sample_rate} Hz; "
-                f"set sample_rate to {rate}, or take the recordings at {sample_rate} Hz or more"
-            )
-
-    def path(self, number):
-        """Where a file lies."""
-        return os.path.join(self.folder, self.files[number])
-
-    def column(self, name):
-        """One field of the headers, ``[N, C]``."""
-        return self.headers[:, AudioHeader._fields.index(name)][self.which]
-
-    def reader(self, row, column):
-        """``read(first, last) -> [T]`` for the first channel of one file, and the file's header."""
-        number = int(self.which[row, column])
-        path, header = self.path(number), AudioHeader(*self.headers[number].tolist())
-        return (lambda first, last: read_samples(path, header, first, last)[:, 0]), header
 
 
 class OnTheFlyLibriMix(MixtureStore):
@@ -115,20 +56,15 @@ class OnTheFlyLibriMix(MixtureStore):
                 f"noise_folder: mixture_type {mixture_type} needs the folder of WHAM's noise; received none"
             )
         metadata = read_metadata(metadata_csv, num_speakers, with_noise)
-        self.speech = _Audio("librispeech_folder", librispeech_folder, metadata.sources, metadata, sample_rate)
-        channels = self.speech.headers[:, 2]
-        if (channels != 1).any():
-            first = int(np.argmax(channels != 1))
-            raise ValueError(
-                f"{self.speech.path(first)}: expected speech in 1 channel, found {channels[first]}; replace the file"
-            )
-        resampled = resampled_length(self.speech.column("frames"), self.speech.column("sample_rate"), sample_rate)
+        self.speech = ListedAudio("librispeech_folder", librispeech_folder, metadata.sources, metadata, sample_rate)
+        self.speech.check_mono()
+        resampled = self.speech.resampled_lengths(sample_rate)
         lengths = resampled.min(axis=1) if mode == "min" else resampled.max(axis=1)
         num_sources = count_sources(num_speakers, mixture_type)
         super().__init__(metadata.ids, lengths, metadata.speakers[:, :num_sources].copy(), sample_rate, num_sources)
         self.noise = None
         if with_noise:
-            self.noise = _Audio("noise_folder", noise_folder, metadata.noise, metadata, sample_rate)
+            self.noise = ListedAudio("noise_folder", noise_folder, metadata.noise, metadata, sample_rate)
             self._prepare_noise()
 
     def _prepare_noise(self):

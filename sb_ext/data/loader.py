@@ -72,6 +72,10 @@ class MixtureDataset(Dataset):
         """Choose the epoch, before its loader is iterated; workers that persist hear of it too."""
         self._epoch[0] = int(epoch)
 
+    def source_counts(self):
+        """How many sources each item has, ``[N]``."""
+        return np.tile(self.store.source_counts(), self.passes)
+
     def __len__(self):
         return len(self.store) * self.passes
 

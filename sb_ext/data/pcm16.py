@@ -13,7 +13,7 @@ def to_pcm16(samples):
     Arguments
     ---------
     samples : np.ndarray
-        float32, any shape, full scale is 1; clipped beyond it.
+        float32 or float64, any shape, full scale is 1; clipped beyond it.
 
     Returns
     -------
@@ -23,18 +23,18 @@ def to_pcm16(samples):
     Raises
     ------
     ValueError
-        If a sample is not a number, or the samples are not float32.
+        If a sample is not a number, or the samples are not real numbers of 32 or 64 bits.
 
     Example
     -------
     >>> to_pcm16(np.array([0.5, 0.99 / 32768, -0.01 / 32768, 1.0, -2.0], np.float32)).tolist()
     [16384, 0, -1, 32767, -32768]
     """
-    if samples.dtype != np.float32:
-        raise ValueError(f"to_pcm16: expected float32 samples, received {samples.dtype}")
+    if samples.dtype not in (np.float32, np.float64):
+        raise ValueError(f"to_pcm16: expected float32 or float64 samples, received {samples.dtype}")
     if np.isnan(samples).any():
         raise ValueError("to_pcm16: a sample is not a number (NaN)")
-    # Every step is exact in float32: powers of two, and whole numbers that came out of it.
+    # In float32 every step is exact: powers of two, and whole numbers that came out of it.
     scaled = np.rint(np.clip(samples, -1, 1) * np.float32(2**31))
     upper = np.floor(scaled * np.float32(2**-16))
     return np.minimum(upper, 32767).astype(np.int16)

@@ -103,6 +103,27 @@ def measure_noise(noise_folder, split, sample_rate, workers=None):
     """
     if noise_folder is None:
         return []
+    folder = noise_of(noise_folder, split)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
+    noises = _usable(measure(folder.parent, paths, workers, f"Loudness of {folder.name}"), folder.name)
+    if not noises:
+        raise ValueError(f"noise_folder: {folder} holds no usable noise; put wav or flac files there")
+    if noises[0].sample_rate != sample_rate:
+        raise ValueError(
+            f"noise_folder: {folder} is at {noises[0].sample_rate} Hz, the speech of {split} at {sample_rate} Hz; "
+            "resample one of them"
+        )
+    return noises
+
+
+def noise_of(noise_folder, split):
+    """The folder of the noise for a split of speech, which has its name, or WHAM's for that kind of split.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such folder.
+    """
     root = Path(noise_folder).expanduser()
     check_folder("noise_folder", root, "noise, one folder a split, as WHAM's tr, cv and tt")
     candidates = [root / split, root / NOISE_SPLITS.get(split.split("-")[0].lower(), split)]
@@ -112,16 +133,7 @@ def measure_noise(noise_folder, split, sample_rate, workers=None):
             f"noise_folder: {root} holds no noise for {split!r}; make one of the folders "
             f"{', '.join(dict.fromkeys(path.name for path in candidates))}"
         )
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
-    noises = _usable(measure(root, paths, workers, f"Loudness of {folder.name}"), folder.name)
-    if not noises:
-        raise ValueError(f"noise_folder: {folder} holds no usable noise; put wav or flac files there")
-    if noises[0].sample_rate != sample_rate:
-        raise ValueError(
-            f"noise_folder: {folder} is at {noises[0].sample_rate} Hz, the speech of {split} at {sample_rate} Hz; "
-            "resample one of them"
-        )
-    return noises
+    return folder
 
 
 def _usable(clips, split):

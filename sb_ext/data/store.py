@@ -94,6 +94,10 @@ class MixtureStore:
     def __len__(self):
         return len(self.ids)
 
+    def source_counts(self):
+        """How many sources each mixture has, ``[N]``."""
+        return np.full(len(self), self.num_sources)
+
     def read(self, index, start=0, stop=None):
         """The samples ``start`` to ``stop`` of one mixture and of its sources.
 

@@ -9,6 +9,9 @@ from sb_ext.evaluation.improvement import si_snr_gain
 from sb_ext.evaluation.metrics import MetricTable
 from sb_ext.losses import NegSISDR
 
+BRIEF = ("si_snr", "sdr")
+"""The metrics on further test sets."""
+
 
 class Evaluation:
     """A measurement at validation, at test, or both.
@@ -50,6 +53,10 @@ class Evaluation:
         """
         return {}
 
+    def elsewhere(self, folder):
+        """What to measure on a further test set, with its files in ``folder``; None for nothing."""
+        return None
+
     def recorded(self, row):
         """Hear the learning curve's row of an epoch, once it is written; on the main process only."""
 
@@ -70,6 +77,10 @@ class Metrics(Evaluation):
     def __init__(self, folder, sample_rate, metrics=("si_snr", "sdr", "stoi", "pesq"), workers=None):
         super().__init__(("TEST",))
         self.folder, self.sample_rate, self.metrics, self.workers = folder, sample_rate, tuple(metrics), workers
+
+    def elsewhere(self, folder):
+        """SI-SNR and SDR alone, which the papers tell of several test sets."""
+        return Metrics(folder, self.sample_rate, [name for name in self.metrics if name in BRIEF], self.workers)
 
     def start(self, stage):
         """Begin a table."""

@@ -7,7 +7,7 @@ from importlib import resources
 import yaml
 
 # words in a data label that say it is not the paper's corpus, even where it borrows the corpus' name
-OTHER_CORPORA = ("synthetic", "embedded", "mini", "digits")
+OTHER_CORPORA = ("synthetic", "embedded", "mini", "digits", "stand-in for")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sb_ext.atomic import write_text
 from sb_ext.evaluation import report_switching
 from sb_ext.evaluation.report_html import DIFFER, page
 from sb_ext.evaluation.report_tables import beside_the_paper, comparison, markdown_text, self_evaluations
+from sb_ext.evaluation.report_test_sets import TEST_SETS, test_set_table
 from sb_ext.evaluation.results import read_runs
 
 TITLE = "Speech separation results"
@@ -61,6 +62,7 @@ def markdown_report(runs, title):
     parts = [f"# {markdown_text(title)}", comparison(runs).markdown()]
     for heading, note, table in (
         ("Beside the paper", DIFFER, beside_the_paper(runs)),
+        ("Test sets", TEST_SETS, test_set_table(runs)),
         ("Self-evaluation", "Mean and 95 % confidence interval.", self_evaluations(runs)),
         ("Label switching", report_switching.SWITCHING, report_switching.switching_table(runs)),
         ("Layer-decoupling", report_switching.DECOUPLING, report_switching.decoupling_table(runs)),

@@ -6,6 +6,7 @@ from importlib import resources
 from sb_ext.evaluation import figures, report_examples, report_switching
 from sb_ext.evaluation.markup import Markup, join, tag
 from sb_ext.evaluation.report_tables import ABSENT, beside_the_paper, comparison, self_evaluations
+from sb_ext.evaluation.report_test_sets import TEST_SETS, test_set_table
 
 # The page may load nothing at all, so that nothing which came from a file could make it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
@@ -31,6 +32,7 @@ def page(runs, title, examples):
 
     sections = [
         ("comparison", "Comparison", _comparison(runs, name_of_run)),
+        *_test_sets(runs, name_of_run),
         ("paper", "Beside the paper", _paper(runs, name_of_run)),
         ("self-evaluation", "Self-evaluation", _self_evaluation(runs, name_of_run)),
         ("curves", "Learning curves", _plot(figures.learning_curves(runs), runs, name_of_run, CURVES)),
@@ -97,6 +99,12 @@ def _cell(cell):
 
 def _comparison(runs, name_of_run):
     return [_table(comparison(runs), name_of_run, "Test set, mean ± standard deviation over the mixtures")]
+
+
+def _test_sets(runs, name_of_run):
+    """The section on further test sets; none where no run was tested on any."""
+    table = test_set_table(runs)
+    return [("test-sets", "Test sets", [_table(table, name_of_run, TEST_SETS)])] if table.rows else []
 
 
 def _paper(runs, name_of_run):

@@ -8,6 +8,7 @@
 ``test_summary.json``  ``{"metrics": summary, "seconds": ..., "steps": ..., "device": ...}``
 ``self_evaluation.json``  self-evaluation without references
 ``label_switching.csv``  with ``layer_decoupling.csv``, from :mod:`sb_ext.evaluation.label_switching`
+``test_sets/<name>/``  test_metrics.csv and test_summary.json of a further test set
 ``audio/<id>/``        mixture.wav, estimate1.wav, ..., source1.wav, ...
 =====================  =====================================================================
 """
@@ -20,8 +21,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sb_ext.evaluation.test_sets import FOLDER as TEST_SETS
+
 MARKS = ("curve.csv", "test_metrics.csv", "test_summary.json", "self_evaluation.json")
-NO_RUNS_WITHIN = {"audio", "save"}
+NO_RUNS_WITHIN = {"audio", "save", TEST_SETS}
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Run:
         The JSON files' contents.
     curve, rows, switching, decoupling : list of dict
         The CSV files' rows: column name to float, or to text where it is no number.
+    test_sets : dict
+        The name of each further test set to its test_summary.json.
     examples : dict
         Mixture id to {signal name: Path of its wav}.
     """
@@ -51,6 +56,7 @@ class Run:
     rows: list = field(default_factory=list)
     switching: list = field(default_factory=list)
     decoupling: list = field(default_factory=list)
+    test_sets: dict = field(default_factory=dict)
     examples: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
 
@@ -158,6 +164,7 @@ def read_run(folder):
     run.rows = _read(run, "test_metrics.csv", _csv_rows, [])
     run.switching = _read(run, "label_switching.csv", _csv_rows, [], optional=True)
     run.decoupling = _read(run, "layer_decoupling.csv", _csv_rows, [], optional=True)
+    run.test_sets = _read_test_sets(run)
     run.examples = _read_examples(run)
     run.label = run.experiment
     return run
@@ -195,6 +202,14 @@ def _number(name, text):
         return float(text)
     except ValueError:
         return text
+
+
+def _read_test_sets(run):
+    """In the order of the configuration; a set that is not in it comes last."""
+    names = sorted(path.name for path in (run.folder / TEST_SETS).glob("*") if path.is_dir())
+    asked = run.config.get(TEST_SETS) or []
+    names.sort(key=lambda name: asked.index(name) if name in asked else len(asked))
+    return {name: _read(run, f"{TEST_SETS}/{name}/test_summary.json", _json_object, {}) for name in names}
 
 
 def _read_examples(run):

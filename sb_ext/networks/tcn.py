@@ -11,28 +11,33 @@ from sb_ext.networks.fused import DepthwiseConv, PReLUNorm
 
 # Conv-TasNet's value, which the public implementations of the papers use as well.
 NORM_EPS = 1e-8
+# Asteroid's names and torchaudio's
+ASTEROID = {"bottleneck.0": "input_norm", "bottleneck.1": "input_conv", "TCN": "conv_layers"}
+ASTEROID |= {"shared_block": "conv_layers", "res_conv": "res_out", "skip_conv": "skip_out", "gamma": "weight"}
+ASTEROID |= {"mask_net.0": "output_prelu", "mask_net.1": "output_conv", "beta": "bias"}
 
 
 class ConvBlock(nn.Module):
     """1x1 convolution, PReLU, norm, depthwise convolution, PReLU, norm, then residual and skip in one product."""
 
-    def __init__(self, bottleneck, hidden, kernel_size, dilation, last=False):
+    def __init__(self, bottleneck, hidden, skip, kernel_size, dilation, last=False):
         super().__init__()
         self.expand = nn.Conv1d(bottleneck, hidden, 1)
         self.first = PReLUNorm(hidden, NORM_EPS)
         self.depthwise = DepthwiseConv(hidden, kernel_size, dilation)
         self.second = PReLUNorm(hidden, NORM_EPS)
         # The last block's residual would go nowhere.
-        self.project = nn.Conv1d(hidden, bottleneck if last else 2 * bottleneck, 1)
+        self.parts = [skip] if last else [bottleneck, skip]
+        self.project = nn.Conv1d(hidden, sum(self.parts), 1)
         self.last = last
 
     def forward(self, features):
-        """``[B, N, L]`` to the features for the next block and the skip part, both ``[B, N, L]``."""
+        """``[B, N, L]`` to the features for the next block, ``[B, N, L]``, and the skip part, ``[B, S, L]``."""
         hidden = self.second(self.depthwise(self.first(self.expand(features))))
         projected = self.project(hidden)
         if self.last:
             return features, projected
-        residual, skip = projected.chunk(2, 1)
+        residual, skip = projected.split(self.parts, 1)
         return features + residual, skip
 
 
@@ -48,7 +53,9 @@ class TemporalConvNet(nn.Module):
     bottleneck, hidden, kernel_size, num_layers, num_stacks : int
         Conv-TasNet's B, H, P, X and R.
     activation : type of nn.Module
-        Of the masks; sigmoid in MixCycle.
+        Of the masks; sigmoid in MixCycle and in Conv-TasNet's best configuration.
+    skip : int, optional
+        Conv-TasNet's Sc, channels of the skip connections; the bottleneck's by default.
 
     Example
     -------
@@ -67,17 +74,18 @@ class TemporalConvNet(nn.Module):
         num_layers=4,
         num_stacks=3,
         activation=nn.Sigmoid,
+        skip=None,
     ):
         super().__init__()
         self.num_inputs, self.num_outputs, self.num_layers = num_inputs, num_outputs, num_layers
         self.norm = nn.GroupNorm(1, num_inputs, eps=NORM_EPS)
         self.squeeze = nn.Conv1d(num_inputs, bottleneck, 1)
-        depth = num_layers * num_stacks
+        depth, skip = num_layers * num_stacks, bottleneck if skip is None else skip
         self.blocks = nn.ModuleList(
-            ConvBlock(bottleneck, hidden, kernel_size, 2 ** (place % num_layers), last=place == depth - 1)
+            ConvBlock(bottleneck, hidden, skip, kernel_size, 2 ** (place % num_layers), last=place == depth - 1)
             for place in range(depth)
         )
-        self.head = nn.Sequential(nn.PReLU(), nn.Conv1d(bottleneck, num_inputs * num_outputs, 1), activation())
+        self.head = nn.Sequential(nn.PReLU(), nn.Conv1d(skip, num_inputs * num_outputs, 1), activation())
 
     def forward(self, features, layers=False):
         """Masks of ``features [B, F, L]``: a tuple of ``[B, E, F, L]``, one a stack when ``layers``, else the last."""
@@ -121,3 +129,18 @@ class TemporalConvNet(nn.Module):
                 merged = torch.cat([state[f"conv_layers.{place}.{way}.{kind}"] for way in ways])
                 own[f"blocks.{place}.project.{kind}"] = merged
         self.load_state_dict(own)
+
+    def load_asteroid(self, state):
+        """Take the weights of ``asteroid.masknn.TDConvNet``, the ``masker`` of Asteroid's ConvTasNet.
+
+        Arguments
+        ---------
+        state : dict
+            Its ``state_dict()``; with skip connections, as Asteroid's default is.
+        """
+        renamed = {}
+        for name, value in state.items():
+            for theirs, torchaudios in ASTEROID.items():
+                name = name.replace(theirs, torchaudios)
+            renamed[name] = value
+        self.load_torchaudio(renamed)

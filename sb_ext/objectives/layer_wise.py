@@ -10,6 +10,10 @@ class LastLayer(nn.Module):
         """``mixture [B, T]`` to a tuple of estimates ``[B, E, T]``, the final one last."""
         return (separator(mixture).sources,)
 
+    def chosen(self, layers):
+        """Those of all layers' estimates that count."""
+        return layers[-1:]
+
     def combine(self, losses):
         """The layers' losses, each ``[B]``, as one ``[B]``."""
         return losses[-1]
@@ -36,6 +40,10 @@ class LayerWise(nn.Module):
                 f"LayerWise: the separator gives {len(layers)} layer estimates, at least two are needed; "
                 "take a deeper network or remove `layers` from the objective"
             )
+        return layers
+
+    def chosen(self, layers):
+        """All of them."""
         return layers
 
     def combine(self, losses):

@@ -1,5 +1,7 @@
 """Permutation-invariant training (Kolbaek et al. 2017), and what can be varied in it."""
 
+import torch
+
 from sb_ext.assignment import reorder
 from sb_ext.contracts import LossReport, Objective
 from sb_ext.objectives.label_assignment import ExactAssignment
@@ -20,7 +22,7 @@ class PIT(Objective):
     """The estimates of the mixture beside its true sources, in the best order.
 
     What can be varied, each independently of the others: how softly estimates are assigned, what earlier epochs say
-    about a mixture, and which layers are trained. The defaults are plain PIT.
+    about a mixture, which layers are trained, and what is added to the loss. The defaults are plain PIT.
 
     Arguments
     ---------
@@ -29,6 +31,8 @@ class PIT(Objective):
     memory : SampleDropout or KeptAssignment, optional
         Decides by the last layer for all.
     layers : LastLayer or LayerWise, optional
+    auxiliary : sb_ext.losses.perceptual.PerceptualLoss or alike, optional
+        Adds to the loss what the assigned estimates cost besides.
 
     Example
     -------
@@ -41,9 +45,9 @@ class PIT(Objective):
     [-30.0, -30.0, -30.0]
     """
 
-    def __init__(self, loss, assignment=None, memory=None, layers=None):
+    def __init__(self, loss, assignment=None, memory=None, layers=None, auxiliary=None):
         super().__init__()
-        self.loss = loss
+        self.loss, self.auxiliary = loss, auxiliary
         self.assignment = ExactAssignment() if assignment is None else assignment
         self.layers = LastLayer() if layers is None else layers
         self.memory = memory
@@ -56,12 +60,17 @@ class PIT(Objective):
         """The report for ``mixture [B, T]`` beside its ``sources [B, C, T]``."""
         layers = self.layers.estimates(separator, mixture)
         assigned = [self.assignment(self.loss, estimates, sources, epoch) for estimates in layers]
-        losses = [loss for loss, _, _ in assigned]
-        if self.memory is None:
-            return LossReport.of_all(self.layers.combine(losses))
-        _, permutation, matched = assigned[-1]
-        keep, bound, order = self.memory(ids, permutation, -matched, epoch)
-        if bound.any():
-            recorded = [self.loss(reorder(estimates, order), sources).mean(-1) for estimates in layers]
-            losses = [there.where(bound, free) for there, free in zip(recorded, losses, strict=True)]
-        return LossReport(self.layers.combine(losses), keep)
+        losses, orders, figures = map(list, zip(*assigned, strict=True))
+        keep = torch.ones_like(figures[-1], dtype=torch.bool)
+        if self.memory is not None:
+            keep, bound, order = self.memory(ids, orders[-1], -figures[-1], epoch)
+            if bound.any():
+                recorded = [self.loss(reorder(estimates, order), sources).mean(-1) for estimates in layers]
+                losses = [there.where(bound, free) for there, free in zip(recorded, losses, strict=True)]
+                orders = [order.where(bound.unsqueeze(1), free) for free in orders]
+        loss = self.layers.combine(losses)
+        if self.auxiliary is None:
+            return LossReport(loss, keep)
+        ordered = [reorder(estimates, order) for estimates, order in zip(layers, orders, strict=True)]
+        loss, log = self.auxiliary(loss, ordered, sources, keep)
+        return LossReport(loss, keep, log)

@@ -10,7 +10,7 @@ class PITDynamicMixing(PIT):
     Arguments
     ---------
     loss : sb_ext.losses.NegSNR or alike
-    assignment, layers : optional
+    assignment, layers, auxiliary : optional
         As PIT's. There is no ``memory``: a mixture never comes back.
 
     Raises
@@ -30,13 +30,13 @@ class PITDynamicMixing(PIT):
     torch.Size([3])
     """
 
-    def __init__(self, loss, assignment=None, memory=None, layers=None):
+    def __init__(self, loss, assignment=None, memory=None, layers=None, auxiliary=None):
         if memory is not None:
             raise ValueError(
                 f"memory: {type(memory).__name__} remembers mixtures, and with dynamic mixing none comes back; "
                 "train with sb_ext.objectives.PIT, or set memory to null"
             )
-        super().__init__(loss, assignment, layers=layers)
+        super().__init__(loss, assignment, layers=layers, auxiliary=auxiliary)
 
     def forward(self, separator, batch, epoch):
         """See Objective."""

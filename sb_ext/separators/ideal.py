@@ -19,6 +19,8 @@ class IdealRatioMask(Separator):
     torch.Size([1, 2, 4000])
     """
 
+    chooses_count = True
+
     def __init__(self, filterbank):
         super().__init__()
         self.filterbank = filterbank

@@ -84,7 +84,7 @@ class Masking(Separator):
         return self.network(code, layers=layers)
 
     def load_asteroid(self, state):
-        """Take the weights of an Asteroid model of the same kind, such as ``asteroid.models.DPTNet``.
+        """Take the weights of an Asteroid model of the same kind, such as ``asteroid.models.DPTNet`` or ``ConvTasNet``.
 
         Arguments
         ---------
@@ -95,6 +95,19 @@ class Masking(Separator):
             getattr(self.filterbank, part).load_state_dict({"weight": state[f"{part}.filterbank._filters"]})
         scope = "masker."
         self.network.load_asteroid({k.removeprefix(scope): v for k, v in state.items() if k.startswith(scope)})
+
+    def load_torchaudio(self, state):
+        """Take the weights of ``torchaudio.models.ConvTasNet``, whose input has a hop of zeros more at both ends.
+
+        Arguments
+        ---------
+        state : dict
+            Its ``state_dict()``.
+        """
+        for part in ("encoder", "decoder"):
+            getattr(self.filterbank, part).load_state_dict({"weight": state[f"{part}.weight"]})
+        scope = "mask_generator."
+        self.network.load_torchaudio({k.removeprefix(scope): v for k, v in state.items() if k.startswith(scope)})
 
 
 class SpectralMasking(Masking):

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sb_ext.atomic import write_text
+from sb_ext.evaluation.test_sets import FOLDER as TEST_SETS
 from sb_ext.recorder import read_curve
 from sb_ext.study.checks import StudyError
 from sb_ext.study.command_line import shown
@@ -58,6 +59,9 @@ def collect(row, folder, root, threads):
     }
 
 
+CHOICES = ("si_snri_ideal", "si_snri_fixed", "si_snri_euclidean", "si_snri_spherical", "count_accuracy")
+
+
 def figures(folder):
     """Name to figure of a tested training: means over the test mixtures, None for those that were not measured.
 
@@ -76,7 +80,28 @@ def figures(folder):
         "self_evaluation": _mean(found.get("si_snri")),
         **{name: _mean(found.get(name)) for name in SELF_EVALUATED},
         **_assignment(folder),
+        **_test_sets(folder),
+        **_choices(summary.get("stats", {})),
     }
+
+
+def _test_sets(folder):
+    """``test_sets``: name to mean and standard error of the improvements and number of mixtures; not there if none."""
+    sets = {}
+    for path in sorted(Path(folder, TEST_SETS).glob("*/test_summary.json")):
+        metrics = _json(path).get("metrics", {})
+        sets[path.parent.name] = {
+            name: {key: _finite(metrics[name].get(key)) for key in ("mean", "sem", "count")}
+            for name in ("si_snri", "sdri")
+            if name in metrics
+        }
+    flat = {f"si_snri_{name}": found["si_snri"]["mean"] for name, found in sets.items() if "si_snri" in found}
+    return {TEST_SETS: sets, **flat} if sets else {}
+
+
+def _choices(stats):
+    """Figures of other attractors than the recipe's own, and of counting speakers; not there if none."""
+    return {name: _finite(stats[name]) for name in sorted(stats) if name in CHOICES}
 
 
 def _assignment(folder):

@@ -38,9 +38,11 @@ an unchanged row again, remove its JSON and its folder in `results/study`."""
 ROWS = """\
 Means over seeds ± standard error. The test takes the checkpoint of the best validation; *at the end of training* is the
 last validation's SI-SNRi, where a collapse shows. Self-evaluation and the truth beside it are of the same mixtures.
+*On ...*: the same model on other test sets, stand-ins made of the corpus; *... attractors*: with these at inference.
 *Switched*: share of training mixtures whose assignment differs from the epoch before; *dropped*: share of training
 items left out; *layer 1 from last*: mean difference of these two layers' switching curves; means over the epochs."""
 
+SETS = ("3mix", "4mix", "5mix", "sparse3mix", "sparse4mix", "sparse5mix")
 FIGURES = {
     "SI-SNRi (dB)": "si_snri",
     "Oracle SI-SNRi (dB)": "si_snri_oracle",
@@ -50,6 +52,9 @@ FIGURES = {
     "Switched (%)": "switched",
     "Dropped (%)": "dropped",
     "Layer 1 from last (%)": "decoupling",
+    **{f"on {name} (dB)": f"si_snri_{name}" for name in SETS},
+    **{f"{name} attractors (dB)": f"si_snri_{name}" for name in ("ideal", "fixed", "euclidean", "spherical")},
+    "Counted right (share)": "count_accuracy",
 }
 NAMES = {"si_snri": "", "si_snri_oracle": "oracle", "self_evaluation": "self-evaluation", "ground_truth": "truth"}
 NAMES |= {"switched": "switched", "dropped": "dropped", "decoupling": "layer 1 from last"}

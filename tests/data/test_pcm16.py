@@ -25,13 +25,14 @@ def test_quantises_as_libsndfile(samples):
     np.testing.assert_array_equal(to_pcm16(samples), through_a_wav(samples))
 
 
-def test_quantises_as_libsndfile_where_it_is_delicate():
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_quantises_as_libsndfile_where_it_is_delicate(kind):
     rng, steps = np.random.default_rng(0), np.arange(-32769, 32770) / 32768
     near = [np.nextafter(np.float32(steps), np.float32(way)) for way in (-2, 2)]
     tiny = np.concatenate([sign * np.logspace(-14, 0, 5000) for sign in (1, -1)])
     extremes = [1, -1, 2, -2, 1e30, -1e30, np.inf, -np.inf, 0.0, -0.0]
     groups = [rng.normal(0, 0.5, 100000), rng.normal(0, 1e-4, 100000), steps, steps + 2**-16, *near, tiny, extremes]
-    samples = np.concatenate(groups).astype(np.float32)
+    samples = np.concatenate(groups).astype(kind)
     np.testing.assert_array_equal(to_pcm16(samples), through_a_wav(samples))
 
 
@@ -42,7 +43,7 @@ def test_every_16_bit_value_survives():
 
 
 def test_what_cannot_be_quantised():
-    with pytest.raises(ValueError, match="expected float32 samples, received float64"):
-        to_pcm16(np.zeros(3))
+    with pytest.raises(ValueError, match="expected float32 or float64 samples, received int16"):
+        to_pcm16(np.zeros(3, np.int16))
     with pytest.raises(ValueError, match="not a number"):
         to_pcm16(np.array([0, np.nan], np.float32))

@@ -256,7 +256,8 @@ def test_paper_figures_are_all_named_and_have_units():
         printed = paper_figures.figures(paper)
         assert printed and all(isinstance(figure.mean, (int, float)) for figure in printed)
     assert sum(len(paper_figures.figures(paper)) for paper in paper_figures.load()["papers"]) > 150
-    for experiment in ("pit", "pit_dm", "mixit", "mixit_oracle", "mixpit", "mixcycle", "irm"):
+    recipes = ("pit", "pit_dm", "mixit", "mixit_oracle", "mixpit", "mixcycle", "irm", "convtasnet_light", "or_pit")
+    for experiment in recipes:
         ((paper, method),) = paper_figures.matches(experiment)
         assert paper_figures.figures(paper, method, "si_snri")
 

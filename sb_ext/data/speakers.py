@@ -1,0 +1,124 @@
+"""Utterances of single speakers, for training and testing speaker encoders."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sb_ext.data.embedded import SIZES, embedded_librimix
+from sb_ext.data.librimix_recipe import SPLITS
+from sb_ext.data.packed import open_or_pack
+from sb_ext.data.preparing import corpora_folder, digest, on_main_first
+from sb_ext.data.recordings import Recordings
+from sb_ext.data.speech_folder import find_splits
+from sb_ext.data.store import MixtureStore, TextColumn
+from sb_ext.values import check_choice
+
+
+class SpeakerUtterances(MixtureStore):
+    """Utterances with their speakers' numbers, 0 to K - 1; each is a mixture of one, without references.
+
+    Arguments
+    ---------
+    store : MixtureStore
+        Whole utterances.
+    speakers : sequence of str
+        Who says each of them.
+    halve : bool
+        Whether the only utterance of a speaker becomes two, its halves: there is no pair to test with otherwise.
+    least : int
+        Samples; what is shorter is repeated, as RawNet2's public code does.
+
+    Example
+    -------
+    >>> class Ramp(MixtureStore):
+    ...     def _read(self, index, start, stop):
+    ...         return np.arange(start, stop, dtype=np.float32), None
+    >>> store = SpeakerUtterances(Ramp(["a.wav", "b.wav"], np.array([4, 6]), None, 8000, 0), ["x", "y"], True, 5)
+    >>> list(store.ids), store.speakers[:, 0].tolist(), store.read(1, 1, 4)[0].tolist()
+    (['a.wav#1', 'a.wav#2', 'b.wav#1', 'b.wav#2'], [0, 0, 1, 1], [3.0, 2.0, 3.0])
+    """
+
+    def __init__(self, store, speakers, halve=False, least=1):
+        self.arguments = (store, speakers, halve, least)
+        names, numbers, counts = np.unique(np.asarray(speakers), return_inverse=True, return_counts=True)
+        pieces = np.where(halve & (counts[numbers] == 1) & (store.lengths > 1), 2, 1)
+        self.store, self.which = store, np.repeat(np.arange(len(store)), pieces)
+        second = np.arange(len(self.which)) > np.searchsorted(self.which, self.which)
+        lengths = np.asarray(store.lengths)[self.which] // pieces[self.which]
+        self.first, self.real = np.where(second, lengths, 0), lengths
+        ids = [
+            store.ids[which] + (f"#{half + 1}" if pieces[which] > 1 else "")
+            for which, half in zip(self.which.tolist(), second.tolist(), strict=True)
+        ]
+        self.num_speakers = len(names)
+        speakers = numbers[self.which][:, None].astype(np.int64)
+        super().__init__(TextColumn.of(ids), np.maximum(lengths, least), speakers, store.sample_rate, 0)
+
+    def __getstate__(self):
+        return {"arguments": self.arguments}
+
+    def __setstate__(self, state):
+        self.__init__(*state["arguments"])
+
+    def _read(self, index, start, stop):
+        which, first, real = int(self.which[index]), int(self.first[index]), int(self.real[index])
+        if stop <= real:
+            return self.store.read(which, first + start, first + stop)
+        return np.take(self.store.read(which, first, first + real)[0], np.arange(start, stop), mode="wrap"), None
+
+
+def prepare_speakers(hparams):
+    """The utterances of a recipe that trains a speaker encoder.
+
+    Arguments
+    ---------
+    hparams : dict
+        ``librispeech_folder``, or null for the embedded ``corpus``; ``train_split``, ``valid_split`` and
+        ``test_split``, folders in it; ``corpora_folder``, ``sample_rate``, ``segment_seconds``,
+        ``valid_segment_seconds``, ``num_classes`` and ``pack``.
+
+    Returns
+    -------
+    dict
+        ``train``, ``valid`` and ``test`` to a MixtureStore, and ``description``: what the data is, for tables.
+
+    Raises
+    ------
+    ValueError
+        If there is no such split, a file is faulty, or there are more training speakers than ``num_classes``.
+    FileNotFoundError
+        If the folder is missing.
+    """
+    cache, folder = corpora_folder(hparams["corpora_folder"]), hparams["librispeech_folder"]
+    description = f"utterances of {Path(folder).name}" if folder else ""
+    if not folder:
+        check_choice("corpus", hparams["corpus"], SIZES)
+        place = cache / f"embedded_{hparams['corpus']}"
+        folder = on_main_first(cache, lambda: embedded_librimix(place, 2, hparams["corpus"]))["librispeech_folder"]
+        description = f"utterances of the embedded corpus {hparams['corpus']!r} (synthetic speech)"
+    seconds = max(hparams["segment_seconds"] or 0, hparams["valid_segment_seconds"] or 0)
+    least, made = round(seconds * hparams["sample_rate"]), {}
+    for part in ("train", "valid", "test"):
+        store = _utterances(hparams, cache, Path(folder), f"{part}_split")
+        speakers = [name.split("/")[0] for name in store.ids]
+        made[part] = SpeakerUtterances(store, speakers, halve=part != "train", least=least)
+    found = made["train"].num_speakers
+    if found > hparams["num_classes"]:
+        raise ValueError(
+            f"num_classes: {hparams['num_classes']} is less than the {found} training speakers; "
+            f"set --num_classes {found}"
+        )
+    return {**made, "description": f"{description}, {found} training speakers"}
+
+
+def _utterances(hparams, cache, folder, key):
+    """The utterances of a split, packed where the recipe says so; ids begin with the speaker."""
+    splits, rate = find_splits(folder), hparams["sample_rate"]
+    split = SPLITS.get(hparams[key], hparams[key])
+    check_choice(key, split, splits)
+    store = Recordings(splits[split], rate, root=folder / split)
+    if not hparams["pack"]:
+        return store
+    facts = {"folder": str(folder.resolve()), "split": split, "sample_rate": rate}
+    facts["files"] = digest(list(zip(store.ids, store.lengths.tolist(), strict=True)))
+    return on_main_first(cache, lambda: open_or_pack(lambda: store, cache / "packed" / digest(facts), facts))

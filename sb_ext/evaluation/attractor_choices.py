@@ -1,0 +1,87 @@
+"""One trained model whose attractors are found in several ways, and how often it counts the speakers right."""
+
+import math
+
+import torch
+
+from sb_ext.brain import si_snr_improvement
+from sb_ext.evaluation.averages import Averages
+from sb_ext.evaluation.hooks import Evaluation
+
+
+class AttractorChoices(Evaluation):
+    """SI-SNR improvement under other choices of attractors than the recipe's own: ``si_snri_spherical`` and so on.
+
+    Arguments
+    ---------
+    separator : sb_ext.separators.AttractorMasking
+    choices : list of str, optional
+        Of the separator's attractors; by default all that serve at inference, ``ideal`` among them.
+    stages : list of str
+    """
+
+    def __init__(self, separator, choices=None, stages=("TEST",)):
+        super().__init__(stages)
+        unknown = set(choices or ()) - set(separator.attractors)
+        if unknown:
+            raise ValueError(f"choices: expected some of {', '.join(separator.attractors)}, received {sorted(unknown)}")
+        self.separator = separator
+        self.choices = [name for name in choices or separator.attractors if name != "unrolled"]
+
+    def start(self, stage):
+        """Begin the means."""
+        self.averages = Averages()
+
+    @torch.no_grad()
+    def update(self, batch, estimates, ordered):
+        """Separate once more in each way."""
+        if batch.sources is None:
+            return
+        for name in self.choices:
+            if name == "fixed" and batch.sources.shape[1] != len(self.separator.attractors["fixed"].mean):
+                continue
+            separation = self.separator(
+                batch.mixture, oracle=batch.sources, num_sources=batch.sources.shape[1], inference=name
+            )
+            for gain in si_snr_improvement(separation.sources.float(), batch)[0].tolist():
+                if not math.isnan(gain):
+                    self.averages.add(f"si_snri_{name}", gain)
+
+    def finish(self, separate, stage):
+        """The means."""
+        return self.averages.means()
+
+
+class SpeakerCounting(Evaluation):
+    """How often the estimated number of speakers is the true one: ``count_accuracy``, and ``count_mean``.
+
+    Arguments
+    ---------
+    separator : sb_ext.separators.AttractorMasking or alike
+        With ``count``.
+    stages : list of str
+    """
+
+    gives = ("count_accuracy", "count_mean")
+
+    def __init__(self, separator, stages=("TEST",)):
+        super().__init__(stages)
+        self.separator = separator
+
+    def start(self, stage):
+        """Begin the means."""
+        self.averages = Averages()
+
+    @torch.no_grad()
+    def update(self, batch, estimates, ordered):
+        """Count the speakers of a batch, each item cut to its own length."""
+        if batch.sources is None:
+            return
+        for row, length in enumerate(batch.lengths.tolist()):
+            count = int(self.separator.count(batch.mixture[row : row + 1, :length]))
+            self.averages.add("count_accuracy", float(count == batch.sources.shape[1]))
+            self.averages.add("count_mean", float(count))
+
+    def finish(self, separate, stage):
+        """The means."""
+        return self.averages.means()

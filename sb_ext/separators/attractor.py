@@ -1,0 +1,140 @@
+"""Masking by embeddings: every bin is given to the attractors that it is like (DANet, Chen et al. 2017, and its kin)."""
+
+import sys
+
+import torch
+from torch import nn
+
+from sb_ext.contracts import AttractorSeparation, Separator
+from sb_ext.separators.counting import CosineCounting
+from sb_ext.separators.masking import EPS, Magnitude
+
+
+class AttractorMasking(Separator):
+    """Features, embeddings, attractors, masks by similarity, decoder.
+
+    Attractors come from one choice while training and from another at inference; any choice that a model holds can be
+    taken at inference, whatever it was trained with.
+
+    Arguments
+    ---------
+    filterbank : sb_ext.filterbanks.Stft, LearnedFilterbank or alike
+    network : nn.Module
+        ``[B, F, L]`` to a tuple that ends with ``[B, D, F, L]``, an embedding a bin.
+    attractors : dict
+        Name to a module of sb_ext.separators.attractors.
+    inference : str
+        Which of them is used outside training.
+    training_attractors : str or None
+        Which is used while training; None: none, the embeddings alone are trained (DPCL).
+    similarity : sb_ext.separators.similarities.Similarity
+    weighting : callable
+        Of sb_ext.separators.weighting.
+    features : nn.Module, optional
+        Between magnitude and network; the plain magnitude by default.
+    unit_norm : bool
+        Whether embeddings are given unit length.
+    counting : nn.Module, optional
+        Embeddings and weights to the number of sources ``[B]``, where that is not given; CosineCounting by default.
+    enhancement : nn.Module, optional
+        Masked and mixture magnitudes, ``[B, C, F, L]`` and ``[B, F, L]``, to better masks ``[B, C, F, L]`` (DPCL++).
+    freeze_filterbank : bool
+        Whether the filterbank is left as it is (SANet's second stage).
+
+    Example
+    -------
+    >>> from sb_ext.clustering import KMeans
+    >>> from sb_ext.filterbanks import Stft
+    >>> from sb_ext.networks import TemporalConvNet
+    >>> from sb_ext.separators import attractors, similarities, weighting
+    >>> network = TemporalConvNet(33, 4, 8, 16, num_layers=1, num_stacks=1, activation=torch.nn.Identity)
+    >>> separator = AttractorMasking(
+    ...     Stft(64, 32), network, {"euclidean": attractors.KMeansAttractors(KMeans())}, "euclidean",
+    ...     similarity=similarities.DotProduct(), weighting=weighting.LoudestBins(),
+    ... )
+    >>> separator.eval()(torch.randn(2, 500), num_sources=3).sources.shape
+    torch.Size([2, 3, 500])
+    """
+
+    chooses_count = True
+
+    def __init__(
+        self, filterbank, network, attractors, inference, training_attractors=None, similarity=None, weighting=None,
+        features=None, unit_norm=False, counting=None, enhancement=None, freeze_filterbank=False,
+    ):  # fmt: skip
+        super().__init__()
+        if network.num_inputs != filterbank.num_bins:
+            raise ValueError(
+                f"network.num_inputs: the filterbank gives {filterbank.num_bins} bins, received {network.num_inputs}"
+            )
+        for key, name in (("inference", inference), ("training_attractors", training_attractors)):
+            if name not in attractors and not (key == "training_attractors" and name is None):
+                raise ValueError(f"{key}: expected one of {', '.join(attractors)}, received {name!r}")
+        self.filterbank, self.network, self.attractors = filterbank, network, nn.ModuleDict(attractors)
+        self.inference, self.training_attractors = inference, training_attractors
+        self.similarity, self.weighting = similarity, weighting
+        self.features = Magnitude() if features is None else features
+        self.unit_norm, self.enhancement = unit_norm, enhancement
+        self.counting = CosineCounting() if counting is None else counting
+        if freeze_filterbank:
+            filterbank.requires_grad_(False)
+
+    def forward(self, mixture, *, oracle=None, num_sources=None, layers=False, inference=None):
+        """See Separator; gives an AttractorSeparation, with the attractors that ``inference`` names, if given.
+
+        ``oracle`` gives the ideal masks, and attractors where these are chosen. Without ``num_sources`` their number is
+        that of ``oracle`` while training, and estimated otherwise: an item with fewer sources than another of its batch
+        then has silence behind them.
+        """
+        code = self.filterbank.encode(mixture)
+        magnitudes = code.abs().flatten(1)
+        embeddings, weights = self.embed(code.abs()), self.weighting(magnitudes)
+        sources = None if oracle is None else self.filterbank.encode(oracle).abs().flatten(2)
+        ideal = None if sources is None else sources / (sources.sum(1, keepdim=True) + EPS)
+        found = {"embeddings": embeddings, "weights": weights, "ideal": ideal}
+        found |= {"mixture_magnitudes": magnitudes, "source_magnitudes": sources}
+        name = inference or (self.training_attractors if self.training else self.inference)
+        if name is None:
+            return AttractorSeparation(mixture.new_zeros(len(mixture), 0, mixture.shape[-1]), **found)
+        if num_sources is None and oracle is not None and (self.training or name == "ideal"):
+            num_sources = oracle.shape[1]
+        if num_sources is None:
+            return self._count_first(mixture, code, found, name)
+        separation = self._separate(mixture, code, found, name, num_sources)
+        separation.layers = (separation.sources,) if layers else ()
+        return separation
+
+    def embed(self, magnitude):
+        """Embeddings ``[B, N, D]`` of magnitudes ``[B, F, L]``; N = F x L."""
+        embeddings = self.network(self.features(magnitude))[-1].flatten(2)
+        return (nn.functional.normalize(embeddings, dim=1) if self.unit_norm else embeddings).mT
+
+    def count(self, mixture):
+        """The number of sources in ``mixture [B, T]``, estimated: ``[B]``, int64."""
+        magnitude = self.filterbank.encode(mixture).abs()
+        return self.counting(self.embed(magnitude), self.weighting(magnitude.flatten(1)))
+
+    def _separate(self, mixture, code, found, name, num_sources):
+        attractors = self.attractors[name](found["embeddings"], found["weights"], found["ideal"], num_sources)
+        if self.training and "fixed" in self.attractors:
+            self.attractors["fixed"].observe(attractors)
+        similarities = self.similarity(found["embeddings"], attractors)
+        masks = self.similarity.masks(similarities)
+        if self.enhancement is not None:
+            magnitude = code.abs()
+            masked = masks.unflatten(-1, magnitude.shape[1:]) * magnitude.unsqueeze(1)
+            masks = self.enhancement(masked, magnitude).flatten(2)
+        masked = masks.float().unflatten(-1, code.shape[1:]) * code.unsqueeze(1)
+        sources = self.filterbank.decode(masked, mixture.shape[-1])
+        layered = {"attractors": attractors, "similarities": similarities, "masks": masks}
+        return AttractorSeparation(sources, **found, **layered)
+
+    def _count_first(self, mixture, code, found, name):
+        most = getattr(self.attractors[name], "most", sys.maxsize)
+        counts = self.counting(found["embeddings"], found["weights"]).clamp(max=most).tolist()
+        items = []
+        for row, count in enumerate(counts):
+            own = {key: None if value is None else value[row : row + 1] for key, value in found.items()}
+            item = self._separate(mixture[row : row + 1], code[row : row + 1], own, name, count)
+            items.append(nn.functional.pad(item.sources, (0, 0, 0, max(counts) - count)))
+        return AttractorSeparation(torch.cat(items), **found)

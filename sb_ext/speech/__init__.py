@@ -1,0 +1,1 @@
+"""What trained speech models know: representations, speakers."""

@@ -1,0 +1,74 @@
+"""Parts of a model that were trained before it: where their weights come from."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from sb_ext.configuration import load_weights
+
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+
+
+class TrainedPart:
+    """A part of a model that was trained on its own, as a recipe lists it under ``trained_parts``.
+
+    Arguments
+    ---------
+    key : str
+        The recipe's key for ``source``, for messages.
+    module : torch.nn.Module
+        Gets the weights.
+    source : str
+        The training's output folder, its model folder, a hub name, a file of weights, or ``random``: none.
+    command : str
+        The training's command, for messages.
+    part : str
+        Which submodule of the trained model; the whole by default.
+
+    Example
+    -------
+    >>> TrainedPart("basic", torch.nn.Linear(2, 2), "nowhere/at/all", "train.py pit.yaml").load()
+    Traceback (most recent call last):
+    ValueError: basic: no model can be loaded from nowhere/at/all (nowhere/at/all: no such folder; expected an output folder, a model folder or a hub name); set --basic to an output folder, a model folder or a hub name; train it with the same --budget by `train.py pit.yaml`, or say --basic random to start from nothing
+    """  # noqa: E501
+
+    def __init__(self, key, module, source, command, part=""):
+        self.key, self.module, self.source, self.command, self.part = key, module, source, command, part
+
+    def load(self):
+        """Give the module its weights.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or they do not fit.
+        """
+        if self.source == RANDOM:
+            logger.warning("%s: %s: this part of the model starts untrained", self.key, RANDOM)
+            return
+        try:
+            if Path(self.source).is_file():
+                self._load_file()
+            else:
+                load_weights(self.module, self.source, self.key, self.part)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; train it with the same --budget by `{self.command}`, "
+                f"or say --{self.key} {RANDOM} to start from nothing"
+            ) from None
+        logger.info("%s: weights from %s", self.key, self.source)
+
+    def _load_file(self):
+        try:
+            state = torch.load(self.source, map_location="cpu", weights_only=True)
+            # What torch.nn.DataParallel puts before every name.
+            self.module.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
+        except Exception as error:  # a damaged file may raise anything
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"{self.key}: {self.source} holds no weights of this recipe's model ({reason}); "
+                "set the model's keys as they were in its training, or give another file"
+            ) from None
