@@ -19,6 +19,7 @@ from sb_ext.contracts import AttractorSeparation, MixtureBatch
 from sb_ext.losses import CircleLoss
 from sb_ext.objectives.attractor import Compactness, SpeakerLoss
 from sb_ext.separators.attractors import IdealAttractors
+from sb_ext.separators.embeddings import Embeddings
 from sb_ext.separators.similarities import Cosine, DotProduct
 
 
@@ -64,7 +65,7 @@ def unrolled(public, options, device):
         centroids = KMeans(iterations, spherical=True, unnormalised=True, init=RandomPoints())(embeddings, magnitudes)[
             1
         ]
-        return similarity.masks(similarity(embeddings, centroids)).square().mean()
+        return similarity.masks(similarity(Embeddings(embeddings), centroids)).square().mean()
 
     def theirs(iterations):
         danet = public.DANet(embed_dim=20, V_activate=False)
@@ -103,7 +104,7 @@ def head(public, losses, options, device):
     attractors, similarity, circle, compact = IdealAttractors(), Cosine(), SpeakerLoss(CircleLoss()), Compactness(1.0)
 
     def ours():
-        embeddings = normalize(raw, dim=1).mT
+        embeddings = Embeddings.of(raw.mT, unit_norm=True)
         found = attractors(embeddings, weights, ideal, 2)
         separation = AttractorSeparation(None, (), embeddings, found, None, weights, ideal)
         masks = similarity.masks(similarity(embeddings, found))

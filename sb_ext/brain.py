@@ -204,7 +204,7 @@ class SeparationBrain(sb.Brain):
 
 def drop_nonfinite_gradients(separator, inputs, separation):
     """A forward hook: a row whose loss is not finite sends back zeros, not NaN, to the weights that all rows share."""
-    for tensor in (separation.sources, getattr(separation, "embeddings", None)):
+    for tensor in (separation.sources, *(getattr(separation, "space", None) or ())):
         if tensor is not None and tensor.requires_grad:
             tensor.register_hook(torch.nan_to_num)
 

@@ -66,6 +66,18 @@ def in_chunks(separate, read, length, chunk, overlap):
     yield held
 
 
+def most_sources(separate, read, length, chunk, probes=8):
+    """The largest number of sources that ``separate`` counts in chunks spread over a mixture; arguments as in_chunks's.
+
+    Example
+    -------
+    >>> most_sources(lambda part: torch.zeros(1, int(part.max()), 9), lambda a, b: torch.arange(a, b)[None], 4, 2)
+    3
+    """
+    starts = torch.linspace(0, length - chunk, min(probes, -(-length // chunk))).long().tolist()
+    return max(separate(read(start, start + chunk)).shape[1] for start in starts)
+
+
 def align(estimates, held, shared, order=None):
     """Which estimate of a chunk goes on with which of the chunk before.
 

@@ -5,6 +5,8 @@ alone, which carry no gradient. So all iterations but the last update run withou
 of full unrolling, and memory does not grow with the number of iterations.
 """
 
+from functools import cached_property
+
 import torch
 from torch import nn
 
@@ -14,34 +16,28 @@ EPS = 1e-12
 class RandomPoints:
     """Start from random points, the heavier the likelier, none of them twice."""
 
-    def __call__(self, points, weights, num_clusters, draws):
-        """Points ``[B, N, D]`` and weights ``[B, N]`` to centroids ``[B, S, K, D]``.
-
-        ``draws [B, S, K]``, uniform between 0 and 1, is all that is random.
-        """
-        chances, chosen = _for_each_start(weights, draws), []
+    def __call__(self, cloud, draws):
+        """``cloud`` of B x N points to centroids ``[B, S, K, D]``; ``draws [B, S, K]``, from 0 to 1, say which."""
+        chances, chosen = cloud.weights.unsqueeze(1).expand(-1, draws.shape[1], -1), []
         for draw in draws.unbind(-1):
             chosen.append(_drawn(chances, draw))
             chances = chances.scatter(2, chosen[-1].unsqueeze(2), 0.0)
-        return _pick(points, torch.stack(chosen, 2))
+        return cloud.pick(torch.stack(chosen, 2))
 
 
 class KMeansPlusPlus:
     """Start from points that are far from one another (Arthur and Vassilvitskii 2007)."""
 
-    def __call__(self, points, weights, num_clusters, draws):
+    def __call__(self, cloud, draws):
         """As RandomPoints's."""
-        chances, nearest, centroids = _for_each_start(weights, draws), None, []
+        weights = cloud.weights.unsqueeze(1)
+        chances, nearest, centroids = weights.expand(-1, draws.shape[1], -1), None, []
         for draw in draws.unbind(-1):
-            centroids.append(_pick(points, _drawn(chances, draw).unsqueeze(2)))
-            distance = torch.cdist(centroids[-1].squeeze(2), points).square()
+            centroids.append(cloud.pick(_drawn(chances, draw).unsqueeze(2)))
+            distance = cloud.distances(centroids[-1]).squeeze(2)
             nearest = distance if nearest is None else torch.minimum(nearest, distance)
-            chances = weights.unsqueeze(1) * nearest + EPS * weights.unsqueeze(1)
+            chances = weights * (nearest + EPS)
         return torch.cat(centroids, 2)
-
-
-def _for_each_start(weights, draws):
-    return weights.unsqueeze(1).expand(-1, draws.shape[1], -1)
 
 
 def _drawn(chances, draw):
@@ -51,10 +47,94 @@ def _drawn(chances, draw):
     return place.clamp_max(chances.shape[-1] - 1)
 
 
-def _pick(points, chosen):
-    """``points [B, N, D]`` at ``chosen [B, S, K]``: ``[B, S, K, D]``."""
-    flat = chosen.flatten(1).unsqueeze(-1).expand(-1, -1, points.shape[-1])
-    return points.gather(1, flat).reshape(*chosen.shape, points.shape[-1])
+class _Cloud:
+    """Points ``[B, N, D]`` with weights ``[B, N]``, and what is asked of them; nothing is copied to normalise them.
+
+    A spherical clustering compares cosines: which of some unit centroids is nearest does not depend on the length of a
+    point, so that only the means need its reciprocal.
+    """
+
+    def __init__(self, points, weights, spherical):
+        self.points, self.weights, self.spherical = points, weights, spherical
+
+    @cached_property
+    def powers(self):
+        """``|x|^2``, ``[B, N]``; embeddings mostly lie in memory as ``[B, D, N]``, which a norm would be slow on."""
+        return self.points.square().sum(-1)
+
+    @cached_property
+    def inverse(self):
+        """``1 / |x|``, ``[B, N]``."""
+        return self.powers.clamp_min(EPS**2).rsqrt()
+
+    def pick(self, chosen):
+        """Points at ``chosen [B, S, K]``: ``[B, S, K, D]``, of unit length when spherical."""
+        flat = chosen.flatten(1).unsqueeze(-1).expand(-1, -1, self.points.shape[-1])
+        return self.on_sphere(self.points.gather(1, flat).reshape(*chosen.shape, -1))
+
+    def on_sphere(self, centroids):
+        """Centroids as this clustering has them."""
+        return nn.functional.normalize(centroids, dim=-1) if self.spherical else centroids
+
+    def scores(self, centroids):
+        """Largest for the nearest of ``centroids [B, S, K, D]``: ``[B, S, K, N]``."""
+        products = (centroids.flatten(1, 2) @ self.points.mT).unflatten(1, centroids.shape[1:3])
+        return products if self.spherical else products - centroids.square().sum(-1, keepdim=True) / 2
+
+    def distances(self, centroids):
+        """Half the squared distance to each of ``centroids [B, S, K, D]``: ``[B, S, K, N]``."""
+        scores = self.scores(centroids)
+        if self.spherical:
+            return (1 - scores * self.inverse[:, None, None]).clamp_min(0)
+        return (self.powers[:, None, None] / 2 - scores).clamp_min(0)
+
+    def members(self, centroids):
+        """Which of ``centroids [B, S, K, D]`` is nearest to each point: ``[B, S, K, N]``, bool, one a point.
+
+        Comparisons along N, which is contiguous, in place of an argmax and a one-hot over K, which would not be: most
+        of an iteration's time otherwise. Two clusters need one signed score.
+        """
+        if centroids.shape[2] == 2:
+            first, second = centroids.unbind(2)
+            nearer = (first - second) @ self.points.mT
+            if not self.spherical:
+                nearer = nearer - (first.square().sum(-1) - second.square().sum(-1)).unsqueeze(-1) / 2
+            nearer = nearer >= 0
+            return torch.stack([nearer, ~nearer], 2)
+        scores = self.scores(centroids)
+        nearest = scores == scores.amax(2, keepdim=True)
+        taken = nearest[:, :, 0]
+        for place in range(1, scores.shape[2]):
+            # Of equal ones the first.
+            nearest[:, :, place] &= ~taken
+            taken = taken | nearest[:, :, place]
+        return nearest
+
+    def means(self, members, centroids, as_they_came=False):
+        """Weighted means of the ``members``, ``[B, S, K, D]``; an empty cluster takes one of the worst served points.
+
+        Of the normalised points when spherical, unless they are wanted ``as_they_came``.
+        """
+        loads = members * self.weights[:, None, None]
+        mass = loads.sum(-1, keepdim=True)
+        if self.spherical and not as_they_came:
+            loads = loads * self.inverse[:, None, None]
+        sums = (loads.flatten(1, 2) @ self.points).unflatten(1, loads.shape[1:3])
+        empty = mass == 0
+        if not empty.any():
+            return sums / mass
+        with torch.no_grad():
+            worst = (self.distances(centroids).amin(2) * self.weights.unsqueeze(1)).topk(centroids.shape[2]).indices
+        return torch.where(empty, self.pick(worst), sums / mass.clamp_min(EPS))
+
+    def best(self, centroids):
+        """Of the starts ``[B, S, K, D]`` the one whose clusters are closest: ``[B, 1, K, D]``."""
+        if centroids.shape[1] == 1:
+            return centroids
+        # The points' own part of the distances is the same for all starts.
+        weights = self.weights * self.inverse if self.spherical else self.weights
+        closeness = (self.scores(centroids).amax(2) @ weights.unsqueeze(-1)).squeeze(-1)
+        return centroids[torch.arange(len(centroids), device=centroids.device), closeness.argmax(1)].unsqueeze(1)
 
 
 class KMeans(nn.Module):
@@ -116,18 +196,16 @@ class KMeans(nn.Module):
         """
         if weights is None:
             weights = embeddings.new_ones(embeddings.shape[:2])
-        space = nn.functional.normalize(embeddings, dim=-1) if self.spherical else embeddings
         with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
-            points, loads = _heavy(_full(space), _full(weights), num_clusters)
+            cloud = _Cloud(*_heavy(_full(embeddings), _full(weights), num_clusters), self.spherical)
             if initial is None:
-                initial = self.init(points, loads, num_clusters, self._draws(points, num_clusters))
-            centroids = initial.to(points)
-            centroids = self._settle(points, loads, centroids.reshape(len(points), -1, *centroids.shape[-2:]))
-            members = _members(_full(space), centroids)
-        means = _means(embeddings if self.unnormalised else space, weights, members, centroids).squeeze(1)
-        if self.spherical and not self.unnormalised:
-            means = nn.functional.normalize(means, dim=-1)
-        return members.squeeze(1).int().argmax(1), means
+                initial = self.init(cloud, self._draws(embeddings, num_clusters))
+            initial = initial.to(cloud.points).reshape(len(embeddings), -1, *initial.shape[-2:])
+            centroids = self._settle(cloud, cloud.on_sphere(initial))
+            members = _Cloud(_full(embeddings), None, self.spherical).members(centroids)
+        whole = _Cloud(embeddings, weights, self.spherical)
+        means = whole.means(members, centroids, self.unnormalised).squeeze(1)
+        return _numbers(members.squeeze(1)), means if self.unnormalised else whole.on_sphere(means)
 
     def _draws(self, points, num_clusters):
         """Outside training always the same: an item's clusters depend on nothing but its points."""
@@ -136,24 +214,27 @@ class KMeans(nn.Module):
         steady = torch.Generator().manual_seed(0)
         return torch.rand(1, self.starts, num_clusters, generator=steady).to(points.device).expand(len(points), -1, -1)
 
-    def _settle(self, points, weights, centroids):
+    def _settle(self, cloud, centroids):
         """The best start's centroids before their last update, ``[B, 1, K, D]``."""
         last = None
         for _ in range(self.iterations - 1):
-            members = _members(points, centroids)
+            members = cloud.members(centroids)
             if not self.training and last is not None and torch.equal(members, last):
                 break
-            last, centroids = members, _means(points, weights, members, centroids)
-            if self.spherical:
-                centroids = nn.functional.normalize(centroids, dim=-1)
-        if centroids.shape[1] == 1:
-            return centroids
-        best = (_costs(points, centroids) * weights.unsqueeze(1)).sum(-1).argmin(1)
-        return centroids[torch.arange(len(points), device=points.device), best].unsqueeze(1)
+            last, centroids = members, cloud.on_sphere(cloud.means(members, centroids))
+        return cloud.best(centroids)
+
+
+def _numbers(members):
+    """``[B, K, N]``, one a point, to which one it is: ``[B, N]``, int64."""
+    numbers = torch.zeros_like(members[:, 0], dtype=torch.int64)
+    for place in range(1, members.shape[1]):
+        numbers += place * members[:, place]
+    return numbers
 
 
 class SoftKMeans(nn.Module):
-    """Clusters with soft memberships ``softmax(-alpha |v - c|^2)``, unrolled in training (Isik et al. 2016, eq. 4 and 5).
+    """Clusters with memberships ``softmax(-alpha |v - c|^2)``, unrolled in training (Isik et al. 2016, eq. 4 and 5).
 
     Every iteration carries gradient and takes its share of memory. It starts from the clusters of a hard k-means.
 
@@ -208,47 +289,3 @@ def _heavy(points, weights, num_clusters):
         return points, weights
     chosen = weights.topk(most, dim=1, sorted=False).indices
     return points.gather(1, chosen.unsqueeze(-1).expand(-1, -1, points.shape[-1])), weights.gather(1, chosen)
-
-
-def _members(points, centroids):
-    """Which centroid ``[B, S, K, D]`` is nearest to each point ``[B, N, D]``: ``[B, S, K, N]``, bool, one a point.
-
-    Comparisons along N, which is contiguous, in place of an argmax and a one-hot over K, which would not be: most of an
-    iteration's time otherwise. Two clusters need one signed score.
-    """
-    if centroids.shape[2] == 2:
-        first, second = centroids.unbind(2)
-        bias = (first.square().sum(-1) - second.square().sum(-1)) / 2
-        nearer = (first - second) @ points.mT >= bias.unsqueeze(-1)
-        return torch.stack([nearer, ~nearer], 2)
-    scores = _scores(points, centroids)
-    nearest = scores == scores.amax(2, keepdim=True)
-    taken = nearest[:, :, 0]
-    for place in range(1, scores.shape[2]):
-        # Of equal ones the first.
-        nearest[:, :, place] &= ~taken
-        taken = taken | nearest[:, :, place]
-    return nearest
-
-
-def _scores(points, centroids):
-    """``x c - |c|^2 / 2``, largest for the nearest: ``[B, S, K, N]``."""
-    products = (centroids.flatten(1, 2) @ points.mT).unflatten(1, centroids.shape[1:3])
-    return products - centroids.square().sum(-1, keepdim=True) / 2
-
-
-def _costs(points, centroids):
-    """Half the squared distance of each point to its nearest centroid: ``[B, S, N]``."""
-    return points.square().sum(-1).unsqueeze(1) / 2 - _scores(points, centroids).amax(2)
-
-
-def _means(points, weights, members, centroids):
-    """Weighted means of the members, ``[B, S, K, D]``; a cluster without any takes one of the worst served points."""
-    loads = members * weights[:, None, None]
-    mass = loads.sum(-1, keepdim=True)
-    sums = (loads.flatten(1, 2) @ points).unflatten(1, loads.shape[1:3])
-    empty = mass == 0
-    if not empty.any():
-        return sums / mass
-    worst = (_costs(points.detach(), centroids) * weights.unsqueeze(1)).topk(centroids.shape[2], dim=-1).indices
-    return torch.where(empty, _pick(points, worst), sums / mass.clamp_min(EPS))

@@ -99,8 +99,8 @@ class AttractorSeparation(Separation):
 
     Arguments
     ---------
-    embeddings : torch.Tensor
-        ``[B, N, D]``, one a bin; N = bins x frames.
+    space : sb_ext.separators.embeddings.Embeddings
+        Of ``[B, N, D]``, one a bin; N = bins x frames. ``embeddings`` gives them as a tensor.
     attractors : torch.Tensor
         ``[B, C, D]``.
     masks : torch.Tensor
@@ -117,7 +117,7 @@ class AttractorSeparation(Separation):
         ``[B, C, N]``, where the true sources were given.
     """
 
-    embeddings: torch.Tensor = None
+    space: tuple = None
     attractors: torch.Tensor | None = None
     masks: torch.Tensor | None = None
     weights: torch.Tensor = None
@@ -125,6 +125,11 @@ class AttractorSeparation(Separation):
     similarities: torch.Tensor | None = None
     mixture_magnitudes: torch.Tensor = None
     source_magnitudes: torch.Tensor | None = None
+
+    @property
+    def embeddings(self):
+        """``[B, N, D]``, of unit length where the separator takes them so."""
+        return self.space.tensor()
 
 
 @dataclass

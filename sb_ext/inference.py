@@ -89,21 +89,36 @@ class SourceSeparation(Pretrained):
         """In Hz, of what the separator takes and gives."""
         return self.hparams.sample_rate
 
+    @property
+    def chooses_count(self):
+        """Whether the separator can give any number of sources, and counts them where it is not told."""
+        return getattr(self.mods.separator, "chooses_count", False)
+
     @torch.no_grad()
-    def separate_batch(self, mix):
+    def separate_batch(self, mix, num_sources=None):
         """Separate ``mix [B, T]`` into ``[B, T, C]``, at the model's sample rate and in one pass.
+
+        Arguments
+        ---------
+        mix : torch.Tensor
+            ``[B, T]``.
+        num_sources : int, optional
+            C, where the separator can choose; it counts the speakers otherwise.
 
         Raises
         ------
         ValueError
-            If a sample is not finite.
+            If a sample is not finite, or the separator was built for another number of sources.
         """
         if not torch.isfinite(mix).all():
             raise ValueError("mix: holds NaN or infinite samples")
+        count = {} if num_sources is None else {"num_sources": num_sources}
         with self.inference_ctx:
-            return self.mods.separator(mix.to(self.device)).sources.float().transpose(1, 2)
+            return self.mods.separator(mix.to(self.device), **count).sources.float().transpose(1, 2)
 
-    def separate_file(self, path, chunk_seconds=CHUNK_SECONDS, overlap_seconds=OVERLAP_SECONDS):
+    def separate_file(
+        self, path, chunk_seconds=CHUNK_SECONDS, overlap_seconds=OVERLAP_SECONDS, num_sources=None
+    ):  # fmt: skip
         """Separate an audio file of any rate, channels averaged, into ``[1, T, C]`` at the model's sample rate.
 
         A file no longer than a chunk is separated in one pass; a longer one in chunks, see sb_ext.chunking.
@@ -113,6 +128,8 @@ class SourceSeparation(Pretrained):
         path : str
         chunk_seconds, overlap_seconds : float
             How much goes through the separator at once, and how much of it two chunks share.
+        num_sources : int, optional
+            As in separate_batch; the speakers of a long file are counted once, for all of its chunks.
 
         Raises
         ------
@@ -122,9 +139,12 @@ class SourceSeparation(Pretrained):
             If it cannot be read as audio, is empty, or a sample is not finite.
         """
         mixture = MixtureFile(path, self.sample_rate)
-        return torch.cat(list(mixture.separated(self._sources, chunk_seconds, overlap_seconds)), -1).transpose(1, 2)
+        blocks = mixture.separated(self._sources, chunk_seconds, overlap_seconds, num_sources, self.chooses_count)
+        return torch.cat(list(blocks), -1).transpose(1, 2)
 
-    def separate_to_files(self, path, folder, chunk_seconds=CHUNK_SECONDS, overlap_seconds=OVERLAP_SECONDS):
+    def separate_to_files(
+        self, path, folder, chunk_seconds=CHUNK_SECONDS, overlap_seconds=OVERLAP_SECONDS, num_sources=None
+    ):  # fmt: skip
         """Separate an audio file as separate_file does, however long, into ``<folder>/<its name>_s1.wav`` and so on.
 
         The memory that it takes does not grow with the file. The files hold 32-bit floats, so nothing is clipped, and
@@ -135,13 +155,13 @@ class SourceSeparation(Pretrained):
         list of Path
         """
         mixture = MixtureFile(path, self.sample_rate)
-        blocks = as_arrays(mixture.separated(self._sources, chunk_seconds, overlap_seconds))
+        blocks = mixture.separated(self._sources, chunk_seconds, overlap_seconds, num_sources, self.chooses_count)
         stem = Path(folder, Path(path).stem)
-        return write_tracks(blocks, mixture.length, self.sample_rate, stem, keep=[Path(path).resolve()])[0]
+        return write_tracks(as_arrays(blocks), mixture.length, self.sample_rate, stem, keep=[Path(path).resolve()])[0]
 
-    def _sources(self, mix):
+    def _sources(self, mix, num_sources=None):
         """``[B, T]`` to ``[B, C, T]``."""
-        return self.separate_batch(mix).transpose(1, 2)
+        return self.separate_batch(mix, num_sources).transpose(1, 2)
 
     def forward(self, mix):
         """As separate_batch."""
@@ -187,7 +207,7 @@ def load_separator(source, device=None, trust=False):
     Returns
     -------
     separate : callable
-        ``[B, T]`` to ``[B, C, T]``.
+        ``[B, T]`` to ``[B, C, T]``; its ``chooses_count`` says whether it also takes ``num_sources``.
     sample_rate : int
         In Hz.
     """
@@ -200,10 +220,13 @@ def load_separator(source, device=None, trust=False):
         model = SepformerSeparation(dict(model.mods), vars(model.hparams), {"device": model.device})
 
     @torch.no_grad()
-    def separate(mixture):
+    def separate(mixture, **count):
+        if count and not isinstance(model, SourceSeparation):
+            raise ValueError(f"num_sources: {source} has a fixed number of outputs; leave it out")
         samples = mixture.shape[-1]
         padded = torch.nn.functional.pad(mixture, (0, max(0, shortest - samples))).to(model.device)
         # SpeechBrain's class divides silence by its level.
-        return torch.nan_to_num(model.separate_batch(padded).transpose(1, 2)[..., :samples])
+        return torch.nan_to_num(model.separate_batch(padded, **count).transpose(1, 2)[..., :samples])
 
+    separate.chooses_count = getattr(model, "chooses_count", False)
     return separate, model.hparams.sample_rate

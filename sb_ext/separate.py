@@ -56,14 +56,15 @@ def separate_recording(separate, mixture, stem, options, keep, bar):
     mixture : sb_ext.streams.MixtureFile
     stem : Path
     options : argparse.Namespace
-        ``chunk_seconds``, ``overlap_seconds``, ``original_rate`` and ``pcm16``.
+        ``chunk_seconds``, ``overlap_seconds``, ``num_sources``, ``original_rate`` and ``pcm16``.
     keep : set of Path
         Files that must not be overwritten.
     bar : tqdm
         Goes on by each sample of the mixture.
     """
-    blocks = as_arrays(mixture.separated(separate, options.chunk_seconds, options.overlap_seconds))
-    blocks = _watched(blocks, bar)
+    chunks = (options.chunk_seconds, options.overlap_seconds)
+    chooses_count = getattr(separate, "chooses_count", False)
+    blocks = _watched(as_arrays(mixture.separated(separate, *chunks, options.num_sources, chooses_count)), bar)
     length, rate = mixture.length, mixture.sample_rate
     if options.original_rate:
         length, rate = mixture.header[:2]
@@ -162,12 +163,17 @@ def _options(argv):
     parser.add_argument(
         "--overlap_seconds", type=float, default=OVERLAP_SECONDS, help="shared by two chunks (default: %(default)s)"
     )
+    parser.add_argument(
+        "--num_sources", type=int, help="speakers, for a model that separates any number (default: it counts them)"
+    )
     parser.add_argument("--original_rate", action="store_true", help="write at the recording's own sample rate")
     parser.add_argument("--pcm16", action="store_true", help="write 16-bit PCM, clipped at full scale")
     parser.add_argument("--trust", action="store_true", help="let the model's YAML name, and so run, any code")
     options = parser.parse_args(argv)
     if not 0 < options.overlap_seconds <= options.chunk_seconds / 2:
         parser.error(f"--overlap_seconds: expected more than 0 and at most {options.chunk_seconds / 2}, half a chunk")
+    if options.num_sources is not None and options.num_sources < 1:
+        parser.error(f"--num_sources: expected at least 1, received {options.num_sources}")
     return options
 
 

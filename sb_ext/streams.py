@@ -1,6 +1,7 @@
 """Audio files as streams: a mixture read a slice at a time, sources written as they come."""
 
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from math import gcd
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import soundfile
 import torch
 
 from sb_ext.atomic import whole_file
-from sb_ext.chunking import CHUNK_SECONDS, OVERLAP_SECONDS, in_chunks
+from sb_ext.chunking import CHUNK_SECONDS, OVERLAP_SECONDS, in_chunks, most_sources
 from sb_ext.data.audio_files import read_header, read_samples, resampled_length, resampled_slice
 
 # What libsndfile says of a file whose header does not tell its length.
@@ -55,9 +56,19 @@ class MixtureFile:
         wave = resampled_slice(mono, self.header.frames, self.header.sample_rate, self.sample_rate, start, stop)
         return torch.from_numpy(wave).unsqueeze(0)
 
-    def separated(self, separate, chunk_seconds=CHUNK_SECONDS, overlap_seconds=OVERLAP_SECONDS):
-        """Its sources, ``[1, C, n]`` one after the other, by ``separate``, ``[1, T]`` to ``[1, C, T]``."""
+    def separated(
+        self, separate, chunk_seconds=CHUNK_SECONDS, overlap_seconds=OVERLAP_SECONDS, num_sources=None,
+        chooses_count=False,
+    ):  # fmt: skip
+        """Its sources, ``[1, C, n]`` one after the other, by ``separate``, ``[1, T]`` to ``[1, C, T]``.
+
+        Where ``separate`` takes ``num_sources`` (``chooses_count``) and it is not given, it is counted once for all.
+        """
         chunk, overlap = (round(seconds * self.sample_rate) for seconds in (chunk_seconds, overlap_seconds))
+        if num_sources is None and chooses_count and self.length > chunk:
+            num_sources = most_sources(separate, self.read, self.length, chunk)
+        if num_sources is not None:
+            separate = partial(separate, num_sources=num_sources)
         return in_chunks(separate, self.read, self.length, chunk, overlap)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -272,3 +273,25 @@ def test_the_stand_in_gives_the_truth_beside_the_figure(model_folder, tmp_path):
     names = {Path(line.split(",")[0]).name for line in (out / "self_evaluation.csv").read_text().splitlines()[1:]}
     assert names
     assert not any(name.startswith("early") for name in names)
+
+
+class Counting(torch.nn.Module):
+    """Counts as many speakers as the loudest sample says."""
+
+    chooses_count = True
+
+    def forward(self, mixture, *, num_sources=None):
+        count = int(mixture.max().round()) if num_sources is None else num_sources
+        return SimpleNamespace(sources=mixture.unsqueeze(1).expand(-1, count, -1) / count)
+
+
+def test_the_speakers_of_a_long_file_are_counted_once_for_all_chunks(tmp_path):
+    mixture = torch.ones(8000)
+    mixture[5000:] = 3
+    soundfile.write(tmp_path / "talk.wav", mixture.numpy(), 1000, "FLOAT")
+    model = SourceSeparation({"separator": Counting()}, {"sample_rate": 1000}, {"device": "cpu"})
+    sources = model.separate_file(tmp_path / "talk.wav", 1.0, 0.2)
+    assert sources.shape == (1, 8000, 3)
+    torch.testing.assert_close(sources.sum(-1)[0], mixture)
+    assert model.separate_file(tmp_path / "talk.wav", 1.0, 0.2, num_sources=2).shape == (1, 8000, 2)
+    assert model.separate_batch(mixture[None], num_sources=5).shape == (1, 8000, 5)

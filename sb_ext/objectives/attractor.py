@@ -121,7 +121,7 @@ class Compactness:
 
     def __call__(self, separation, batch):
         attractors = torch.nn.functional.normalize(separation.attractors.detach(), dim=-1)
-        return compactness_loss(attractors @ separation.embeddings.mT, separation.ideal, separation.weights)
+        return compactness_loss(separation.space.products(attractors), separation.ideal, separation.weights)
 
 
 class DeepClustering:

@@ -1,4 +1,4 @@
-"""Masking by embeddings: every bin is given to the attractors that it is like (DANet, Chen et al. 2017, and its kin)."""
+"""Masking by embeddings: each bin goes to the attractors that it is like (DANet, Chen et al. 2017, and its kin)."""
 
 import sys
 
@@ -7,6 +7,7 @@ from torch import nn
 
 from sb_ext.contracts import AttractorSeparation, Separator
 from sb_ext.separators.counting import CosineCounting
+from sb_ext.separators.embeddings import Embeddings
 from sb_ext.separators.masking import EPS, Magnitude
 
 
@@ -33,7 +34,7 @@ class AttractorMasking(Separator):
     features : nn.Module, optional
         Between magnitude and network; the plain magnitude by default.
     unit_norm : bool
-        Whether embeddings are given unit length.
+        Whether embeddings count as of unit length.
     counting : nn.Module, optional
         Embeddings and weights to the number of sources ``[B]``, where that is not given; CosineCounting by default.
     enhancement : nn.Module, optional
@@ -91,7 +92,7 @@ class AttractorMasking(Separator):
         embeddings, weights = self.embed(code.abs()), self.weighting(magnitudes)
         sources = None if oracle is None else self.filterbank.encode(oracle).abs().flatten(2)
         ideal = None if sources is None else sources / (sources.sum(1, keepdim=True) + EPS)
-        found = {"embeddings": embeddings, "weights": weights, "ideal": ideal}
+        found = {"space": embeddings, "weights": weights, "ideal": ideal}
         found |= {"mixture_magnitudes": magnitudes, "source_magnitudes": sources}
         name = inference or (self.training_attractors if self.training else self.inference)
         if name is None:
@@ -105,20 +106,19 @@ class AttractorMasking(Separator):
         return separation
 
     def embed(self, magnitude):
-        """Embeddings ``[B, N, D]`` of magnitudes ``[B, F, L]``; N = F x L."""
-        embeddings = self.network(self.features(magnitude))[-1].flatten(2)
-        return (nn.functional.normalize(embeddings, dim=1) if self.unit_norm else embeddings).mT
+        """Embeddings of ``[B, N, D]`` from magnitudes ``[B, F, L]``; N = F x L."""
+        return Embeddings.of(self.network(self.features(magnitude))[-1].flatten(2).mT, self.unit_norm)
 
     def count(self, mixture):
         """The number of sources in ``mixture [B, T]``, estimated: ``[B]``, int64."""
         magnitude = self.filterbank.encode(mixture).abs()
-        return self.counting(self.embed(magnitude), self.weighting(magnitude.flatten(1)))
+        return self.counting(self.embed(magnitude).vectors, self.weighting(magnitude.flatten(1)))
 
     def _separate(self, mixture, code, found, name, num_sources):
-        attractors = self.attractors[name](found["embeddings"], found["weights"], found["ideal"], num_sources)
+        attractors = self.attractors[name](found["space"], found["weights"], found["ideal"], num_sources)
         if self.training and "fixed" in self.attractors:
             self.attractors["fixed"].observe(attractors)
-        similarities = self.similarity(found["embeddings"], attractors)
+        similarities = self.similarity(found["space"], attractors)
         masks = self.similarity.masks(similarities)
         if self.enhancement is not None:
             magnitude = code.abs()
@@ -131,10 +131,14 @@ class AttractorMasking(Separator):
 
     def _count_first(self, mixture, code, found, name):
         most = getattr(self.attractors[name], "most", sys.maxsize)
-        counts = self.counting(found["embeddings"], found["weights"]).clamp(max=most).tolist()
+        counts = self.counting(found["space"].vectors, found["weights"]).clamp(max=most).tolist()
         items = []
         for row, count in enumerate(counts):
-            own = {key: None if value is None else value[row : row + 1] for key, value in found.items()}
+            own = {key: None if value is None else _row(value, row) for key, value in found.items()}
             item = self._separate(mixture[row : row + 1], code[row : row + 1], own, name, count)
             items.append(nn.functional.pad(item.sources, (0, 0, 0, max(counts) - count)))
         return AttractorSeparation(torch.cat(items), **found)
+
+
+def _row(value, row):
+    return value.item(row) if isinstance(value, Embeddings) else value[row : row + 1]

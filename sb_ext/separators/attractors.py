@@ -1,7 +1,7 @@
 """Where attractors come from: the true sources, clustering, anchors, or the mean of what was seen in training.
 
-All are called with ``embeddings [B, N, D]``, ``weights [B, N]``, the ideal masks ``[B, C, N]`` or None, and the number of
-sources, and give ``[B, C, D]``.
+All are called with Embeddings of ``[B, N, D]``, ``weights [B, N]``, the ideal masks ``[B, C, N]`` or None, and the
+number of sources, and give ``[B, C, D]``.
 """
 
 import itertools
@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from sb_ext.assignment import best_permutation, reorder
-
-EPS = 1e-8
 
 
 def dominance(ideal):
@@ -23,11 +21,6 @@ def dominance(ideal):
     [[[0.0, 1.0], [1.0, 0.0]]]
     """
     return torch.zeros_like(ideal).scatter_(1, ideal.argmax(1, keepdim=True), 1.0)
-
-
-def weighted_means(embeddings, loads):
-    """Means of ``embeddings [B, N, D]`` under ``loads [B, C, N]``: ``[B, C, D]``; zero where a source has no load."""
-    return loads @ embeddings / loads.sum(-1, keepdim=True).clamp_min(EPS)
 
 
 class IdealAttractors(nn.Module):
@@ -47,7 +40,7 @@ class IdealAttractors(nn.Module):
         """See the module; raises ValueError without ``ideal``."""
         if ideal is None:
             raise ValueError("oracle: ideal attractors need the true sources; set --inference to another choice")
-        return weighted_means(embeddings, (dominance(ideal) if self.dominant else ideal) * weights.unsqueeze(1))
+        return embeddings.means((dominance(ideal) if self.dominant else ideal) * weights.unsqueeze(1))
 
 
 class KMeansAttractors(nn.Module):
@@ -64,7 +57,10 @@ class KMeansAttractors(nn.Module):
 
     def forward(self, embeddings, weights, ideal, num_sources):
         """See the module."""
-        return self.kmeans(embeddings, weights, num_sources)[1]
+        # A spherical clustering looks at directions by itself.
+        spherical = getattr(self.kmeans, "spherical", False) and not self.kmeans.unnormalised
+        points = embeddings.vectors if spherical else embeddings.tensor()
+        return self.kmeans(points, weights, num_sources)[1]
 
 
 class AnchorAttractors(nn.Module):
@@ -81,7 +77,8 @@ class AnchorAttractors(nn.Module):
 
     Example
     -------
-    >>> AnchorAttractors(4, 3)(torch.randn(2, 50, 3), torch.ones(2, 50), None, 2).shape
+    >>> from sb_ext.separators.embeddings import Embeddings
+    >>> AnchorAttractors(4, 3)(Embeddings(torch.randn(2, 50, 3)), torch.ones(2, 50), None, 2).shape
     torch.Size([2, 2, 3])
     """
 
@@ -98,15 +95,19 @@ class AnchorAttractors(nn.Module):
             )
         subsets = list(itertools.combinations(range(len(self.anchors)), num_sources))
         with torch.no_grad():
-            scores = self.anchors.to(embeddings.dtype) @ embeddings.mT
+            scores = embeddings.products(self._as(embeddings.vectors, self.anchors))
             likeness = [_likeness(_gather(embeddings, weights, scores[:, list(subset)])) for subset in subsets]
-            chosen = torch.tensor(subsets, device=embeddings.device)[torch.stack(likeness).argmin(0)]
-        return _gather(embeddings, weights, self.anchors[chosen].to(embeddings.dtype) @ embeddings.mT)
+            chosen = torch.tensor(subsets, device=weights.device)[torch.stack(likeness).argmin(0)]
+        return _gather(embeddings, weights, embeddings.products(self._as(embeddings.vectors, self.anchors[chosen])))
+
+    @staticmethod
+    def _as(vectors, anchors):
+        return anchors.to(vectors.dtype).expand(len(vectors), -1, -1)
 
 
 def _gather(embeddings, weights, scores):
     """Attractors from the bins that ``scores [B, C, N]`` give to each anchor of a set."""
-    return weighted_means(embeddings, scores.softmax(1) * weights.unsqueeze(1))
+    return embeddings.means(scores.softmax(1) * weights.unsqueeze(1))
 
 
 def _likeness(attractors):
@@ -135,7 +136,7 @@ class FixedAttractors(nn.Module):
 
     @torch.no_grad()
     def observe(self, attractors):
-        """Take in the attractors ``[B, C, D]`` of a training batch; those of another number of sources are passed over."""
+        """Take in the attractors ``[B, C, D]`` of a training batch, unless they are of another number of sources."""
         if attractors.shape[1] != len(self.mean):
             return
         attractors = attractors.to(self.mean)
@@ -154,4 +155,4 @@ class FixedAttractors(nn.Module):
                 f"num_sources: training has met {len(self.mean) if self.seen else 0} fixed attractors, "
                 f"{num_sources} were asked for; set --inference to euclidean or spherical"
             )
-        return self.mean.to(embeddings.dtype).expand(len(embeddings), -1, -1)
+        return self.mean.to(embeddings.vectors.dtype).expand(len(weights), -1, -1)

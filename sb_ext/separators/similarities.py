@@ -12,7 +12,7 @@ class Similarity(nn.Module):
         return similarities.softmax(1)
 
     def forward(self, embeddings, attractors):
-        """``[B, N, D]`` and ``[B, C, D]`` to ``[B, C, N]``."""
+        """Embeddings of ``[B, N, D]`` and attractors ``[B, C, D]`` to ``[B, C, N]``."""
         raise NotImplementedError
 
 
@@ -21,13 +21,14 @@ class DotProduct(Similarity):
 
     Example
     -------
-    >>> DotProduct()(torch.eye(2)[None], torch.tensor([[[3.0, 1.0]]])).tolist()
+    >>> from sb_ext.separators.embeddings import Embeddings
+    >>> DotProduct()(Embeddings(torch.eye(2)[None]), torch.tensor([[[3.0, 1.0]]])).tolist()
     [[[3.0, 1.0]]]
     """
 
     def forward(self, embeddings, attractors):
         """See Similarity."""
-        return attractors @ embeddings.mT
+        return embeddings.products(attractors)
 
 
 class Cosine(Similarity):
@@ -45,7 +46,7 @@ class Cosine(Similarity):
 
     def forward(self, embeddings, attractors):
         """See Similarity."""
-        return nn.functional.normalize(attractors, dim=-1) @ embeddings.mT
+        return embeddings.products(nn.functional.normalize(attractors, dim=-1))
 
     def masks(self, similarities):
         """See Similarity."""
@@ -57,7 +58,8 @@ class NegativeDistance(Similarity):
 
     Example
     -------
-    >>> NegativeDistance()(torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[3.0, 4.0]]])).round(decimals=3).tolist()
+    >>> from sb_ext.separators.embeddings import Embeddings
+    >>> NegativeDistance()(Embeddings(torch.zeros(1, 1, 2)), torch.tensor([[[3.0, 4.0]]])).round(decimals=3).tolist()
     [[[-5.0]]]
     """
 
@@ -93,6 +95,5 @@ class Nearest(NegativeDistance):
 
 
 def squared_distances(embeddings, attractors):
-    """``|v - c|^2`` of ``[B, N, D]`` and ``[B, C, D]``: ``[B, C, N]``."""
-    products = attractors @ embeddings.mT
-    return attractors.square().sum(-1, keepdim=True) - 2 * products + embeddings.square().sum(-1).unsqueeze(1)
+    """``|v - c|^2`` of Embeddings of ``[B, N, D]`` and of ``[B, C, D]``: ``[B, C, N]``."""
+    return attractors.square().sum(-1, keepdim=True) - 2 * embeddings.products(attractors) + embeddings.powers()

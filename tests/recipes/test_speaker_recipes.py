@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sb_ext.command import parse
 from sb_ext.data.recipes import prepare_librimix
 from sb_ext.data.speakers import prepare_speakers
 from sb_ext.experiment import run
@@ -35,6 +36,16 @@ def stages(corpora, tmp_path_factory):
 
 def words(stages):
     return [word for pair in stages.items() for word in pair]
+
+
+@pytest.mark.parametrize("budget", ["tiny", "mini", "demo"])
+def test_a_budget_is_the_same_for_a_stage_and_for_what_takes_it(budget):
+    def separator(dataset, name):
+        return parse([str(RECIPES / dataset / "hparams" / f"{name}.yaml"), "--budget", budget]).overrides["separator"]
+
+    conditioned = separator("LibriMix", "conditioning")
+    assert conditioned["basic"] == separator("LibriMix", "convtasnet")
+    assert conditioned["speaker"] == separator("LibriSpeech", "rawnet2")["speaker"]
 
 
 def test_a_resumed_speaker_encoder_equals_an_uninterrupted_one(stages, tmp_path):
@@ -78,7 +89,7 @@ def test_another_encoder_by_one_line(name, corpora, tmp_path):
     )
     recipe = tmp_path / "conditioning.yaml"
     recipe.write_text(changed)
-    small = "{basic: {num_filters: 8, bottleneck: 8, hidden: 16, num_layers: 2, num_stacks: 1}, "
+    small = "{basic: {num_filters: 8, bottleneck: 8, hidden: 16, num_layers: 2, num_repeats: 1}, "
     small += "speaker: {width: 16}, second: {num_filters: 8, channels: 4, num_layers: 2, film_hidden: 4}}"
     options = ["--corpus", "tiny", "--basic_weights", "random", "--speaker_weights", "random", "--evaluations", "[]"]
     options += ["--num_epochs", "1", "--batch_size", "4", "--segment_seconds", "0.5", "--valid_segment_seconds", "0.5"]

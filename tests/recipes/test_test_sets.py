@@ -127,8 +127,8 @@ def weights(folder):
     return torch.load(folder / "model" / "separator.ckpt", map_location="cpu")
 
 
-def test_two_and_three_speakers_in_one_training_and_resumed(corpora, tmp_path):
-    path, words = RECIPES / "LibriMix/hparams/danet.yaml", ["--num_speakers", "[2, 3]", "--evaluations", "[]"]
+def test_two_and_three_speakers_in_one_training_and_resumed(recipe, corpora, tmp_path):
+    path, words = recipe("danet", test_sets="[]"), ["--num_speakers", "[2, 3]", "--evaluations", "[]"]
     start(path, tmp_path / "whole", *words)
     start(path, tmp_path / "parts", *words, "--num_epochs", 1)
     start(path, tmp_path / "parts", *words)

@@ -15,6 +15,7 @@ from sb_ext.objectives import AttractorLearning
 from sb_ext.objectives import attractor as terms
 from sb_ext.separators import AttractorMasking, attractors, similarities, weighting
 from sb_ext.separators.counting import CosineCounting
+from sb_ext.separators.embeddings import Embeddings
 from sb_ext.separators.enhancement import Enhancement
 
 
@@ -55,7 +56,7 @@ def batch_of(num_sources=2, samples=800):
 @pytest.mark.parametrize("dominant", [False, True])
 def test_ideal_attractors_are_weighted_means(parts, dominant):
     embeddings, weights, ideal = parts
-    found = attractors.IdealAttractors(dominant)(embeddings, weights, ideal, 2)
+    found = attractors.IdealAttractors(dominant)(Embeddings(embeddings), weights, ideal, 2)
     for item, source in itertools.product(range(3), range(2)):
         total, mass = 0, 0
         for bin_ in range(40):
@@ -68,7 +69,7 @@ def test_ideal_attractors_are_weighted_means(parts, dominant):
 def test_anchors_choose_the_set_least_alike(parts):
     embeddings, weights, _ = parts
     module = attractors.AnchorAttractors(4, 5).double()
-    found = module(embeddings, weights, None, 2)
+    found = module(Embeddings(embeddings), weights, None, 2)
     for item in range(3):
         best, least = None, float("inf")
         for subset in itertools.combinations(range(4), 2):
@@ -91,7 +92,7 @@ def test_fixed_attractors_are_the_mean_in_the_best_order():
         noisy = true + 0.1 * torch.randn(8, 2, 3)
         noisy[::2] = noisy[::2].flip(1)
         module.observe(noisy)
-    found = module(torch.zeros(1, 4, 3), None, None, 2)[0]
+    found = module(Embeddings(torch.zeros(1, 4, 3)), torch.ones(1, 4), None, 2)[0]
     assert min((found - true).abs().max(), (found.flip(0) - true).abs().max()) < 0.05
 
 
@@ -124,14 +125,28 @@ def test_soft_clusters_equal_their_definition(parts):
 )
 def test_similarities(parts, name, literal):
     embeddings, found = parts[0], torch.randn(3, 2, 5, dtype=torch.float64)
-    values = getattr(similarities, name)()(embeddings, found)
+    values = getattr(similarities, name)()(Embeddings(embeddings), found)
     for item, source, bin_ in itertools.product(range(3), range(2), range(40)):
         torch.testing.assert_close(values[item, source, bin_], literal(embeddings[item, bin_], found[item, source]))
 
 
+@pytest.mark.parametrize("name", ["DotProduct", "Cosine", "NegativeDistance", "NegativeSquare"])
+def test_unit_length_without_a_copy_is_unit_length(parts, name):
+    embeddings, weights, ideal = parts
+    found, similarity = torch.randn(3, 2, 5, dtype=torch.float64), getattr(similarities, name)()
+    unit = embeddings / embeddings.norm(dim=-1, keepdim=True)
+    results = []
+    for given in (Embeddings(unit), Embeddings.of(embeddings, unit_norm=True)):
+        means = given.means(ideal * weights.unsqueeze(1))
+        total = similarity(given, found).square().sum() + means.square().sum()
+        results.append((means, torch.autograd.grad(total, embeddings, retain_graph=True)[0]))
+    for expected, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_nearest_gives_each_bin_to_one(parts):
     module, found = similarities.Nearest(), torch.randn(3, 2, 5, dtype=torch.float64)
-    masks = module.masks(module(parts[0], found))
+    masks = module.masks(module(Embeddings(parts[0]), found))
     assert torch.equal(masks.argmax(1), torch.cdist(found, parts[0]).argmin(1)) and bool((masks.sum(1) == 1).all())
 
 
@@ -168,7 +183,7 @@ def test_sanet_as_written_down_in_its_paper():
     literal = -(weights.unsqueeze(1) * dominant * torch.bmm(direction, unit.transpose(1, 2))).sum((1, 2))
     torch.testing.assert_close(compact, literal)
     speaker = terms.SpeakerLoss(CircleLoss())(separation, batch)
-    flat, labels = direction.flatten(0, 1), batch.speakers.flatten()
+    flat, labels = direction.detach().flatten(0, 1), batch.speakers.flatten()
     total = 0.0
     for (a, b), (c, d) in itertools.product(itertools.combinations(range(8), 2), repeat=2):
         if labels[a] == labels[b] and labels[c] != labels[d]:
