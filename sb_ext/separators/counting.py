@@ -16,7 +16,7 @@ class CosineCounting(nn.Module):
     ---------
     max_sources : int
     threshold : float
-        Cosine of two centroids above which they are one speaker's.
+        Cosine of two centroids above which they are one speaker's: about a right angle.
     share : float
         Of the weight, the least that a speaker has.
     starts : int
@@ -29,7 +29,7 @@ class CosineCounting(nn.Module):
     [3, 3]
     """
 
-    def __init__(self, max_sources=5, threshold=0.5, share=0.02, starts=5):
+    def __init__(self, max_sources=5, threshold=0.05, share=0.02, starts=5):
         super().__init__()
         self.max_sources, self.threshold, self.share = max_sources, threshold, share
         self.kmeans = KMeans(starts=starts, spherical=True).eval()
