@@ -92,7 +92,7 @@ def check_continuation(folder, recipe, data, run_opts):
 def _of_test(key):
     """Whether it says how a trained model is used, and not what it is."""
     inference = key in ("separator.model.inference", "separator.model.inference_passes")
-    return inference or key.startswith("separator.model.attractors.")
+    return inference or key.startswith(("separator.model.attractors.", "separator.model.counting."))
 
 
 def has_checkpoint(folder):
