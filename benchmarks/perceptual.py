@@ -101,7 +101,7 @@ def kept_for_backward(objective, separator, batch):
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech_model", help="folder or hub name; a small random wav2vec 2.0 by default")
+    parser.add_argument("--speech_model", help="folder or hub name; a small random HuBERT by default")
     parser.add_argument("--sources", type=int, default=2)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=3.0)

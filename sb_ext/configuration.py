@@ -134,7 +134,7 @@ def flattened(node, prefix="", seen=None):
     return flat
 
 
-def load_weights(module, source, key="pretrained", part=""):
+def load_weights(module, source, key="pretrained", part="", sample_rate=None):
     """Give a module the weights of a trained model, or of a part of it.
 
     Arguments
@@ -146,21 +146,23 @@ def load_weights(module, source, key="pretrained", part=""):
         The recipe's name for the source, for messages.
     part : str
         Which submodule of the trained separator; the whole by default.
+    sample_rate : int, optional
+        Hz, of what the module takes where it does not know itself.
 
     Raises
     ------
     ValueError
-        If there is no such model, or it is built in another way.
+        If there is no such model, it is built in another way, or was trained at another rate.
     """
     try:
-        separator = SourceSeparation.from_hparams(source, run_opts={"device": "cpu"}).mods["separator"]
-        trained = separator.get_submodule(part)
+        model = SourceSeparation.from_hparams(source, run_opts={"device": "cpu"})
+        trained = model.mods["separator"].get_submodule(part)
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{key}: no model can be loaded from {source} ({str(error).splitlines()[0]}); "
             f"set --{key} to an output folder, a model folder or a hub name"
         ) from None
-    rates = [getattr(one, "sample_rate", None) for one in (trained, module)]
+    rates = [getattr(trained, "sample_rate", model.sample_rate), getattr(module, "sample_rate", sample_rate)]
     if None not in rates and rates[0] != rates[1]:
         raise ValueError(f"{key}: {source} was trained at {rates[0]} Hz, this recipe's sample_rate is {rates[1]} there")
     trained = trained.state_dict()

@@ -182,6 +182,9 @@ class Separator(nn.Module):
         """
         raise NotImplementedError
 
+    def check_count(self, num_sources):
+        """Raise ValueError for a number of sources that it cannot give although it chooses; most can give any."""
+
 
 class Objective(nn.Module):
     """A training method: asks a separator for estimates and says what they cost."""

@@ -56,6 +56,8 @@ def run_command(command, prepare):
     hparams = load_hparams(command)
     encoder, before = first_stage(command, hparams) if "first_stage" in hparams else (None, None)
     if before is not None and not command.run_opts.test_only:
+        # What is wrong with the second stage is said before the first one is trained.
+        _check(hparams, prepare(hparams))
         run_command(before, prepare)
     sb.create_experiment_directory(hparams["output_folder"])
 
@@ -76,7 +78,7 @@ def run_command(command, prepare):
         for part in hparams.get("trained_parts", []):
             part.load()
     if encoder and not command.run_opts.test_only:
-        load_first_stage(hparams["separator"]["model"], encoder)
+        load_first_stage(hparams["separator"]["model"], encoder, hparams["sample_rate"])
     brain = make_brain(hparams, command.run_opts, stores)
     if brain.trainable:
         valid = MixtureDataset(
@@ -131,11 +133,10 @@ def load_hparams(command):
 def make_brain(hparams, run_opts, stores):
     """The Brain of a recipe; where there is something to train, recipe and data are checked against each other."""
     train, model = stores["train"], hparams["separator"]["model"]
-    check_source_counts(hparams, stores)
-    if any(True for _ in model.parameters()):
-        check_fit(hparams, stores)
+    _check(hparams, stores)
+    curriculum = {epoch: round(s * hparams["sample_rate"]) for epoch, s in (hparams.get("curriculum") or {}).items()}
     hparams["train_data"] = MixtureDataset(
-        train, segment=_samples(hparams, "segment_seconds"), seed=hparams["seed"], passes=hparams["passes_per_epoch"]
+        train, _samples(hparams, "segment_seconds"), hparams["seed"], hparams["passes_per_epoch"], curriculum
     )
     hparams["objective"].prepare(model)
     if "ckpt_interval_steps" in run_opts.overridden_args:
@@ -162,6 +163,12 @@ def make_brain(hparams, run_opts, stores):
     if hparams["scheduler"] is not None:
         brain.checkpointer.add_recoverable("scheduler", hparams["scheduler"])
     return brain
+
+
+def _check(hparams, stores):
+    check_source_counts(hparams, stores)
+    if any(True for _ in hparams["separator"]["model"].parameters()):
+        check_fit(hparams, stores)
 
 
 def _samples(hparams, key):

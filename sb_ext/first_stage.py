@@ -43,13 +43,13 @@ def _fewest(num_speakers):
     return min(num_speakers) if isinstance(num_speakers, (list, tuple)) else num_speakers
 
 
-def load_first_stage(separator, folder):
+def load_first_stage(separator, folder, sample_rate):
     """Give ``separator.filterbank`` the weights of the first stage, through SpeechBrain's Pretrainer.
 
     Raises
     ------
     ValueError
-        If there is no such model, or its filterbank is another.
+        If there is no such model, its filterbank is another, or it was trained at another rate than ``sample_rate``.
     """
-    load_weights(separator.filterbank, folder, key="encoder_folder", part="filterbank")
+    load_weights(separator.filterbank, folder, key="encoder_folder", part="filterbank", sample_rate=sample_rate)
     logger.info("The filterbank of %s", folder)

@@ -70,6 +70,11 @@ COUNTS = Rule(
 )
 NAMES = Rule("a list of names such as '[2mix, 3mix]'", lambda value: isinstance(value, list))
 
+STAGES = Rule(
+    "epochs with seconds above 0, such as '{1: 0.8, 50: 3.0}'",
+    lambda value: isinstance(value, dict) and all(COUNT.holds(e) and POSITIVE.holds(s) for e, s in value.items()),
+)
+
 FOLDERS = (
     "data_folder", "librispeech_folder", "metadata_folder", "noise_folder", "corpora_folder", "sparse_folder",
     "wsj0_folder", "mixing_lists",
@@ -85,6 +90,7 @@ RULES = {
     "learning_rate": RATE,
     "num_speakers": COUNTS,
     "test_sets": NAMES,
+    "curriculum": STAGES,
     "train_fraction": SHARE,
     "target_floor": DECIBELS_BELOW,
     "evaluations": Rule("a list such as '[]'", lambda value: isinstance(value, list)),
@@ -94,7 +100,7 @@ PARTS = dict.fromkeys(("bottleneck", "hidden", "kernel_size", "num_layers", "num
 PARTS |= dict.fromkeys(("hop_size", "repeats", "segment", "switching_mixtures"), COUNT)
 NULLABLE = {
     *FOLDERS, "pretrained", "num_train_mixtures", "segment_seconds", "valid_segment_seconds", "target_floor",
-    "patience",
+    "patience", "curriculum",
 }  # fmt: skip
 
 

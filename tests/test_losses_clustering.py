@@ -66,20 +66,21 @@ def test_circle_is_zero_and_differentiable_where_a_kind_of_pair_lacks(speakers):
     assert loss.item() == 0 and not attractors.grad.any()
 
 
-def _rank(rank, folder):
+def _rank(rank, folder, sizes):
     torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", world_size=2, rank=rank)
     attractors, speakers = torch.load(f"{folder}/all.pt", weights_only=True)
-    mine = attractors.chunk(2)[rank].requires_grad_()
-    CircleLoss()(mine, speakers.chunk(2)[rank]).backward()
+    mine = attractors.split(sizes)[rank].requires_grad_()
+    CircleLoss()(mine, speakers.split(sizes)[rank]).backward()
     # As DDP averages over the ranks.
     torch.save(mine.grad / 2, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_circle_sees_the_pairs_of_all_ranks(tmp_path):
+@pytest.mark.parametrize("sizes", [[3, 3], [4, 2]])
+def test_circle_sees_the_pairs_of_all_ranks(tmp_path, sizes):
     attractors, speakers = torch.randn(6, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 3])
     torch.save((attractors, speakers), tmp_path / "all.pt")
-    torch.multiprocessing.start_processes(_rank, (str(tmp_path),), nprocs=2, start_method="fork")
+    torch.multiprocessing.start_processes(_rank, (str(tmp_path), sizes), nprocs=2, start_method="fork")
     attractors.requires_grad_()
     CircleLoss()(attractors, speakers).backward()
     ranks = torch.cat([torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)])

@@ -36,6 +36,8 @@ class MixtureDataset(Dataset):
     segment : int, optional
         Samples of a crop; shorter mixtures are padded with zeros. None gives whole mixtures.
     seed : int
+    curriculum : dict, optional
+        Epoch to samples of a crop from that epoch on, in place of ``segment``: short ones first, say.
     passes : int
         How often an epoch goes through the store, with other crops each time: longer epochs for small stores.
 
@@ -56,15 +58,17 @@ class MixtureDataset(Dataset):
     (torch.Size([2, 200]), [200, 100])
     """
 
-    def __init__(self, store, segment=None, seed=0, passes=1):
-        if segment is not None and (segment != int(segment) or segment < 1):
-            raise ValueError(
-                f"MixtureDataset.segment must be a whole number of samples, at least 1, received {segment}"
-            )
+    def __init__(self, store, segment=None, seed=0, passes=1, curriculum=None):
+        for samples in (segment, *(curriculum or {}).values()):
+            if samples is not None and (samples != int(samples) or samples < 1):
+                raise ValueError(
+                    f"MixtureDataset.segment must be a whole number of samples, at least 1, received {samples}"
+                )
         if passes != int(passes) or passes < 1:
             raise ValueError(f"MixtureDataset.passes must be a whole number, at least 1, received {passes}")
         self.passes = int(passes)
-        self.store, self.segment, self.seed = store, None if segment is None else int(segment), int(seed)
+        self.store, self.whole_segment, self.seed = store, None if segment is None else int(segment), int(seed)
+        self.curriculum = {int(epoch): int(samples) for epoch, samples in (curriculum or {}).items()}
         # In shared memory, since loader workers that persist keep the copy of this object they were started with.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -76,6 +80,12 @@ class MixtureDataset(Dataset):
         """How many sources each item has, ``[N]``."""
         return np.tile(self.store.source_counts(), self.passes)
 
+    @property
+    def segment(self):
+        """Samples of a crop in this epoch, or None."""
+        begun = [epoch for epoch in self.curriculum if epoch <= int(self._epoch[0])]
+        return self.curriculum[max(begun)] if begun else self.whole_segment
+
     def __len__(self):
         return len(self.store) * self.passes
 
@@ -85,13 +95,13 @@ class MixtureDataset(Dataset):
             raise IndexError(f"MixtureDataset: index {draw} of {len(self)} items")
         index = int(draw) % len(self.store)
         length = int(self.store.lengths[index])
-        start, stop = 0, length
-        if self.segment is not None and length > self.segment:
+        start, stop, segment = 0, length, self.segment
+        if segment is not None and length > segment:
             rng = np.random.default_rng([self.seed, int(self._epoch[0]), int(draw)])
-            start = int(rng.integers(length - self.segment + 1))
-            stop = start + self.segment
+            start = int(rng.integers(length - segment + 1))
+            stop = start + segment
         mixture, sources = self.store.read(index, start, stop)
-        padding = max(0, (self.segment or 0) - length)
+        padding = max(0, (segment or 0) - length)
         if padding:
             mixture = np.pad(mixture, (0, padding))
             sources = None if sources is None else np.pad(sources, ((0, 0), (0, padding)))

@@ -28,6 +28,10 @@ class AttractorChoices(Evaluation):
         self.separator = separator
         self.choices = [name for name in choices or separator.attractors if name != "unrolled"]
 
+    def elsewhere(self, folder):
+        """Measures further test sets as well."""
+        return self
+
     def start(self, stage):
         """Begin the means."""
         self.averages = Averages()
@@ -67,6 +71,10 @@ class SpeakerCounting(Evaluation):
     def __init__(self, separator, stages=("TEST",)):
         super().__init__(stages)
         self.separator = separator
+
+    def elsewhere(self, folder):
+        """Measures further test sets as well."""
+        return self
 
     def start(self, stage):
         """Begin the means."""

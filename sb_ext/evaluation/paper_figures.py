@@ -15,7 +15,8 @@ class PaperFigure:
     """One printed figure: ``mean`` and, where the paper gives it, ``std``, in ``unit``.
 
     ``corpora`` are words, in lower case, by which a data label may name the data; ``on_test`` is False for
-    validation sets; ``only_same`` figures say nothing beside other data.
+    validation sets; ``only_same`` figures say nothing beside other data. ``test_set`` and ``trained_on`` say of which
+    test set and of whose training they are, where there are several.
     """
 
     paper: str
@@ -29,6 +30,8 @@ class PaperFigure:
     corpora: tuple
     on_test: bool
     only_same: bool
+    test_set: str | None = None
+    trained_on: str | None = None
 
     def __str__(self):
         known = [value for value in (self.mean, self.std) if value is not None]
@@ -49,17 +52,23 @@ def load():
     return yaml.safe_load(resources.files("sb_ext.evaluation").joinpath("paper_figures.yaml").read_text("utf-8"))
 
 
-def matches(experiment):
+def matches(experiment, data=""):
     """The (paper, method) keys whose figures stand beside an experiment of this name.
+
+    Of several papers that know it, those whose corpus the data label names, be it a stand-in; without any, the first.
 
     Example
     -------
     >>> matches("Pit-DM"), matches("my own idea")
     ([('mixcycle', 'pit_dm')], [])
+    >>> matches("danet", "LibriMix in /data"), matches("danet", "stand-in for WSJ0-mix made of digits")
+    ([('speaker_attractor_network', 'danet')], [('kmeans_danet', 'danet_spherical')])
     """
     name = experiment.strip().lower().replace("-", "_").replace(" ", "_")
-    papers = load()["papers"].items()
-    return [(key, paper["match"][name]) for key, paper in papers if name in paper.get("match", {})]
+    papers = load()["papers"]
+    found = {key: paper["match"][name] for key, paper in papers.items() if name in paper.get("match", {})}
+    named = [pair for pair in found.items() if any(word in data.lower() for word in papers[pair[0]]["corpora"])]
+    return named or list(found.items())[:1]
 
 
 def figures(paper, method=None, metric=None):
@@ -95,6 +104,8 @@ def _figure(about, method, dataset, metric, value):
         corpora=tuple(data.get("corpora", about["corpora"])),
         on_test=data.get("test", True),
         only_same=data.get("only_same", False),
+        test_set=data.get("test_set"),
+        trained_on=data.get("trained_on"),
     )
 
 

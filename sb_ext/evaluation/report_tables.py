@@ -159,7 +159,7 @@ def interval(entry):
 def _paper(run):
     printed = [
         figure
-        for paper, method in paper_figures.matches(run.experiment)
+        for paper, method in paper_figures.matches(run.experiment, run.data)
         for figure in paper_figures.figures(paper, method, "si_snri")
         if figure.on_test
     ]
@@ -173,7 +173,7 @@ def beside_the_paper(runs):
     for number, run in enumerate(runs):
         printed = [
             figure
-            for paper, method in paper_figures.matches(run.experiment)
+            for paper, method in paper_figures.matches(run.experiment, run.data)
             for figure in paper_figures.figures(paper, method)
         ]
         for figure in printed:
@@ -188,10 +188,20 @@ def beside_the_paper(runs):
     return Table(headings, rows, belongs)
 
 
+def _scores_on(run, test_set):
+    """The metrics on a further test set, or the run's own where it is of that many speakers."""
+    count = (test_set or "").removesuffix("mix")
+    if test_set is None or f", {count} speakers" in run.data:
+        return measured(run)
+    return run.test_sets.get(test_set, {}).get("metrics") or {}
+
+
 def _counterpart(run, figure):
     # what of the run answers to a printed figure: a name and a cell, or None where nothing does
     if figure.metric == "si_snri" and figure.on_test:
-        return "SI-SNRi, test", _spread(measured(run).get("si_snri"), 2)
+        scores = _scores_on(run, figure.test_set).get("si_snri")
+        trained_so = figure.trained_on is None or f", {figure.trained_on}" in run.data
+        return "SI-SNRi, test", _spread(scores, 2) if trained_so and (scores or figure.test_set is None) else None
     found = {"si_snri": "ground_truth", "self_evaluation": "si_snri"}.get(figure.metric)
     if found not in run.self_evaluation:
         return "", None

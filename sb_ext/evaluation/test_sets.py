@@ -45,7 +45,7 @@ def check_outputs(recipe):
 
 
 def check_source_counts(hparams, stores):
-    """Raise ValueError where a separator with a fixed number of outputs is to give another number of sources.
+    """Raise ValueError where a separator is to give a number of sources that it cannot.
 
     Arguments
     ---------
@@ -54,8 +54,9 @@ def check_source_counts(hparams, stores):
     stores : dict
         ``valid`` to a MixtureStore and, where there are some, ``test_sets`` to a dict of them.
     """
-    if hparams["separator"]["model"].chooses_count:
-        return
+    separator = hparams["separator"]["model"]
+    if separator.chooses_count:
+        return _check_choices(separator, stores)
     counts = sorted(set(stores["valid"].source_counts().tolist()))
     if len(counts) > 1:
         raise ValueError(FIXED.format(counts))
@@ -67,3 +68,12 @@ def check_source_counts(hparams, stores):
                 f"of sources, {' or '.join(map(str, sorted(usual)))}; leave {name} out of --test_sets, or take a "
                 "recipe whose separator chooses, such as sanet"
             )
+
+
+def _check_choices(separator, stores):
+    for name, store in {None: stores["valid"], **stores.get("test_sets", {})}.items():
+        for count in set(store.source_counts().tolist()) - {0}:
+            try:
+                separator.check_count(count)
+            except ValueError as error:
+                raise ValueError(f"test_sets: {name}: {error}" if name else f"num_speakers: {error}") from None

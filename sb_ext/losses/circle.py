@@ -47,6 +47,13 @@ def _of_all_ranks(attractors, speakers):
         return attractors, speakers
     from torch.distributed.nn.functional import all_gather
 
-    labels = [torch.empty_like(speakers) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(labels, speakers)
-    return torch.cat(all_gather(attractors)), torch.cat(labels)
+    ranks = torch.distributed.get_world_size()
+    counts = [torch.zeros_like(speakers[:1].sum()) for _ in range(ranks)]
+    torch.distributed.all_gather(counts, torch.full_like(counts[0], len(speakers)))
+    # Ranks may hold batches of different numbers of speakers: all are sent as long as the longest.
+    missing = int(max(counts)) - len(speakers)
+    labels = [speakers.new_empty(int(max(counts))) for _ in range(ranks)]
+    torch.distributed.all_gather(labels, nn.functional.pad(speakers, (0, missing)))
+    parts = all_gather(nn.functional.pad(attractors, (0, 0, 0, missing)))
+    whole = [torch.cat([part[:count] for part, count in zip(each, counts, strict=True)]) for each in (parts, labels)]
+    return whole[0], whole[1]

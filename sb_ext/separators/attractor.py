@@ -114,6 +114,12 @@ class AttractorMasking(Separator):
         magnitude = self.filterbank.encode(mixture).abs()
         return self.counting(self.embed(magnitude).vectors, self.weighting(magnitude.flatten(1)))
 
+    def check_count(self, num_sources):
+        """See Separator; anchors and fixed attractors are so many and no more."""
+        chosen = self.attractors[self.inference]
+        if hasattr(chosen, "check_count"):
+            chosen.check_count(num_sources)
+
     def _separate(self, mixture, code, found, name, num_sources):
         attractors = self.attractors[name](found["space"], found["weights"], found["ideal"], num_sources)
         if self.training and "fixed" in self.attractors:

@@ -87,12 +87,17 @@ class AnchorAttractors(nn.Module):
         self.anchors = nn.Parameter(torch.randn(num_anchors, num_dims))
         self.most = num_anchors
 
-    def forward(self, embeddings, weights, ideal, num_sources):
-        """See the module; raises ValueError for more sources than anchors."""
+    def check_count(self, num_sources):
+        """Raise ValueError for more sources than anchors."""
         if num_sources > len(self.anchors):
             raise ValueError(
-                f"num_sources: {num_sources} sources need as many anchors, this model has {len(self.anchors)}"
+                f"num_sources: {num_sources} sources need as many anchors, this model has {len(self.anchors)}; "
+                "ask for fewer, raise num_anchors, or set --inference to euclidean or spherical"
             )
+
+    def forward(self, embeddings, weights, ideal, num_sources):
+        """See the module; raises ValueError for more sources than anchors."""
+        self.check_count(num_sources)
         subsets = list(itertools.combinations(range(len(self.anchors)), num_sources))
         with torch.no_grad():
             scores = embeddings.products(self._as(embeddings.vectors, self.anchors))
@@ -148,11 +153,19 @@ class FixedAttractors(nn.Module):
         # A plain mean at first.
         self.mean.lerp_(met, max(1 - self.decay, 1 / int(self.seen)))
 
+    def check_count(self, num_sources):
+        """Raise ValueError for another number of sources than the mean is kept of."""
+        if num_sources != len(self.mean):
+            raise ValueError(
+                f"num_sources: {len(self.mean)} fixed attractors are kept, {num_sources} were asked for; "
+                "set --inference to euclidean or spherical, or --fixed_sources before training"
+            )
+
     def forward(self, embeddings, weights, ideal, num_sources):
         """See the module; raises ValueError for a number of sources that training did not have."""
-        if not self.seen or num_sources != len(self.mean):
+        self.check_count(num_sources)
+        if not self.seen:
             raise ValueError(
-                f"num_sources: training has met {len(self.mean) if self.seen else 0} fixed attractors, "
-                f"{num_sources} were asked for; set --inference to euclidean or spherical"
+                "num_sources: training has met no fixed attractors; set --inference to euclidean or spherical"
             )
         return self.mean.to(embeddings.vectors.dtype).expand(len(weights), -1, -1)
