@@ -1,5 +1,6 @@
 """The report on fabricated results: all numbers, curves and sounds in this file are made up."""
 
+import itertools
 import json
 import math
 import re
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from sb_ext.atomic import write_json
 from sb_ext.evaluation import paper_figures
 from sb_ext.evaluation.markup import VOID
 from sb_ext.evaluation.report import main, write_report
@@ -222,14 +224,8 @@ def test_summary_is_computed_from_the_rows_where_it_was_not_written(results):
 
 
 def test_labels_are_distinct(tmp_path):
-    for name, experiment, seed in (
-        ("a", "pit", 1),
-        ("b", "pit", 2),
-        ("c", "irm", 1),
-        ("d/x", "irm", 1),
-        ("e/x", "irm", 1),
-    ):
-        fabricate(tmp_path / name, experiment, seed=seed)
+    for name, seed in (("a", 1), ("b", 2), ("c", 1), ("d/x", 1), ("e/x", 1)):
+        fabricate(tmp_path / name, "pit" if name in "ab" else "irm", seed=seed)
     labels = [run.label for run in read_runs([tmp_path])]
     assert labels[:3] == ["pit · seed 1", "pit · seed 2", "irm · seed 1 · c"]
     assert len(set(labels)) == 5
@@ -256,10 +252,20 @@ def test_paper_figures_are_all_named_and_have_units():
         printed = paper_figures.figures(paper)
         assert printed and all(isinstance(figure.mean, (int, float)) for figure in printed)
     assert sum(len(paper_figures.figures(paper)) for paper in paper_figures.load()["papers"]) > 150
-    recipes = ("pit", "pit_dm", "mixit", "mixit_oracle", "mixpit", "mixcycle", "irm", "convtasnet_light", "or_pit")
-    for experiment in recipes:
-        ((paper, method),) = paper_figures.matches(experiment)
+    recipes = "pit pit_dm mixit mixit_oracle mixpit mixcycle irm convtasnet_light or_pit sanet sanet_no_speaker_loss "
+    recipes += "sanet_23 sanet_no_compactness conv_danet danet dpcl adanet dpcl_plus kmeans_danet_euclidean "
+    recipes += "kmeans_danet_spherical kmeans_danet_spherical_plus"
+    for experiment, data in itertools.product(recipes.split(), ("", "stand-in for WSJ0-mix")):
+        ((paper, method),) = paper_figures.matches(experiment, data)
         assert paper_figures.figures(paper, method, "si_snri")
+
+
+def test_paper_figures_of_a_test_set_stand_beside_that_set(tmp_path):
+    folder = fabricate(tmp_path / "results" / "one", "sanet", "fabricated tones, 2 speakers")
+    write_json(folder / "test_sets/3mix/test_summary.json", {"metrics": {"si_snri": SUMMARY | {"mean": 3.25}}})
+    beside = report(folder.parent)[0].split("## Beside the paper")[1].split("##")[0]
+    rows = [line.split(" | ")[3:5] for line in beside.splitlines() if "fabricated" in line]
+    assert rows == [["5.25 ± 3.50", "12.0"], ["3.25 ± 3.50", "7.3"]]
 
 
 def test_command_line(results, tmp_path, capsys):

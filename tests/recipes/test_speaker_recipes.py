@@ -76,8 +76,8 @@ def test_the_stages_go_into_a_model_of_its_own(stages, tmp_path):
 
 
 def test_all_is_trained_together(corpora, tmp_path):
-    layers = "{layers: !new:sb_ext.objectives.layer_wise.LayerWise}"
-    brain = train("conditioning_two_passes", tmp_path, "--freeze_basic", "False", "--objective", layers)
+    layers = "!new:sb_ext.objectives.layer_wise.LayerWise"
+    brain = train("conditioning_two_passes", tmp_path, "--freeze_basic", "False", "--layers", layers)
     assert brain.optimizer_step and next(brain.modules.separator.basic.parameters()).requires_grad
 
 
