@@ -92,6 +92,38 @@ class _Mix(torch.autograd.Function):
             return mixing.mT @ grad, None
 
 
+class _Products(torch.autograd.Function):
+    """Power of the estimates, inner products of all pairs, power of the targets, in one pass back.
+
+    ``prepared`` may take the mean out: what comes back then has none, and goes to the signals as they were.
+    """
+
+    @staticmethod
+    def forward(ctx, prepared, estimates, targets):
+        """See the class."""
+        ctx.dtypes = estimates.dtype, targets.dtype
+        with full_precision(estimates.device):
+            estimates, targets = prepared(estimates), prepared(targets)
+            dtype = torch.promote_types(estimates.dtype, targets.dtype)
+            ctx.save_for_backward(estimates.to(dtype), targets.to(dtype))
+            return _power(estimates), estimates.to(dtype) @ targets.to(dtype).mT, _power(targets)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, power, cross, target_power):
+        """Both gradients; each only where asked for."""
+        estimates, targets = ctx.saved_tensors
+        found = [None, None]
+        with full_precision(estimates.device):
+            if ctx.needs_input_grad[1]:
+                own = 2 * power.to(cross).unsqueeze(-1) * estimates
+                found[0] = own.baddbmm_(cross, targets).to(ctx.dtypes[0])
+            if ctx.needs_input_grad[2]:
+                own = 2 * target_power.to(cross).unsqueeze(-1) * targets
+                found[1] = own.baddbmm_(cross.mT, estimates).to(ctx.dtypes[1])
+        return None, *found
+
+
 class PairwiseLoss:
     """A loss of matched signals, called with ``[..., T]`` and ``[..., T]``, that can measure all pairs as well.
 
@@ -112,10 +144,8 @@ class PairwiseLoss:
     def from_products(self, estimates, targets):
         """``pairwise`` from inner products; its gradient is right for pairs below 40 dB."""
         _check_pair(estimates, targets)
-        with full_precision(estimates.device):
-            estimates, targets = self._prepared(estimates), self._prepared(targets)
-            power = _power(estimates).unsqueeze(2)
-            return self._from_products(power, estimates @ targets.mT, _power(targets).unsqueeze(1))
+        power, cross, target_power = _Products.apply(self._prepared, estimates, targets)
+        return self._from_products(power.unsqueeze(2), cross, target_power.unsqueeze(1))
 
     @torch.no_grad()
     def mixed_scores(self, estimates, targets, mixing):
