@@ -9,7 +9,33 @@ from sb_ext.evaluation.averages import Averages
 from sb_ext.evaluation.hooks import Evaluation
 
 
-class AttractorChoices(Evaluation):
+class SeparatorMeans(Evaluation):
+    """Means of figures that need the separator itself, over a test set and over further ones.
+
+    Arguments
+    ---------
+    separator : sb_ext.contracts.Separator
+    stages : list of str
+    """
+
+    def __init__(self, separator, stages=("TEST",)):
+        super().__init__(stages)
+        self.separator = separator
+
+    def elsewhere(self, folder):
+        """Measures further test sets as well."""
+        return self
+
+    def start(self, stage):
+        """Begin the means."""
+        self.averages = Averages()
+
+    def finish(self, separate, stage):
+        """The means."""
+        return self.averages.means()
+
+
+class AttractorChoices(SeparatorMeans):
     """SI-SNR improvement under other choices of attractors than the recipe's own: ``si_snri_spherical`` and so on.
 
     Arguments
@@ -21,20 +47,11 @@ class AttractorChoices(Evaluation):
     """
 
     def __init__(self, separator, choices=None, stages=("TEST",)):
-        super().__init__(stages)
+        super().__init__(separator, stages)
         unknown = set(choices or ()) - set(separator.attractors)
         if unknown:
             raise ValueError(f"choices: expected some of {', '.join(separator.attractors)}, received {sorted(unknown)}")
-        self.separator = separator
         self.choices = [name for name in choices or separator.attractors if name != "unrolled"]
-
-    def elsewhere(self, folder):
-        """Measures further test sets as well."""
-        return self
-
-    def start(self, stage):
-        """Begin the means."""
-        self.averages = Averages()
 
     @torch.no_grad()
     def update(self, batch, estimates, ordered):
@@ -51,12 +68,8 @@ class AttractorChoices(Evaluation):
                 if not math.isnan(gain):
                     self.averages.add(f"si_snri_{name}", gain)
 
-    def finish(self, separate, stage):
-        """The means."""
-        return self.averages.means()
 
-
-class SpeakerCounting(Evaluation):
+class SpeakerCounting(SeparatorMeans):
     """How often the estimated number of speakers is the true one: ``count_accuracy``, and ``count_mean``.
 
     Arguments
@@ -68,18 +81,6 @@ class SpeakerCounting(Evaluation):
 
     gives = ("count_accuracy", "count_mean")
 
-    def __init__(self, separator, stages=("TEST",)):
-        super().__init__(stages)
-        self.separator = separator
-
-    def elsewhere(self, folder):
-        """Measures further test sets as well."""
-        return self
-
-    def start(self, stage):
-        """Begin the means."""
-        self.averages = Averages()
-
     @torch.no_grad()
     def update(self, batch, estimates, ordered):
         """Count the speakers of a batch, each item cut to its own length."""
@@ -89,7 +90,3 @@ class SpeakerCounting(Evaluation):
             count = int(self.separator.count(batch.mixture[row : row + 1, :length]))
             self.averages.add("count_accuracy", float(count == batch.sources.shape[1]))
             self.averages.add("count_mean", float(count))
-
-    def finish(self, separate, stage):
-        """The means."""
-        return self.averages.means()

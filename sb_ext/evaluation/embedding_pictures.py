@@ -18,7 +18,7 @@ import os
 
 import numpy as np
 import torch
-from sklearn.manifold import TSNE
+from torch import nn
 
 from sb_ext.assignment import best_permutation, reorder
 from sb_ext.atomic import whole_file
@@ -27,6 +27,8 @@ from sb_ext.losses import NegSISDR
 
 logger = logging.getLogger(__name__)
 
+CHOICES = ("ideal", "euclidean", "spherical")
+"""Marked in the plane where a model has them, with its own choice at inference."""
 FEW = 10
 """So many different attractors at least make a map."""
 
@@ -49,7 +51,7 @@ class EmbeddingPictures(Evaluation):
         Of t-SNE.
     """
 
-    def __init__(self, folder, separator, attractors=4000, bins=3000, seed=0):
+    def __init__(self, folder, separator, attractors=2000, bins=3000, seed=0):
         super().__init__()
         self.folder, self.separator = folder, separator
         self.attractors, self.bins, self.seed = attractors, bins, seed
@@ -60,35 +62,35 @@ class EmbeddingPictures(Evaluation):
 
     @torch.no_grad()
     def update(self, batch, estimates, ordered):
-        """Find the attractors of each item, cut to its own length, once more."""
-        if batch.sources is None:
-            return
-        for row, length in enumerate(batch.lengths.tolist()):
+        """Find the attractors of each item once more, cut to its own length."""
+        for row, length in enumerate(batch.lengths.tolist() if batch.sources is not None else ()):
             sources = batch.sources[row : row + 1, :, :length]
             count = sources.shape[1]
             if len(self.ids) + count > self.attractors or not sources.any(-1).all():
                 continue
             separation = self.separator(batch.mixture[row : row + 1, :length], oracle=sources, num_sources=count)
+            if not separation.embeddings.isfinite().all():
+                continue
             self.ids += [batch.ids[row]] * count
-            self.found += _in_order(separation, sources).float().cpu().numpy()[0].tolist()
+            self.found += _array(_in_order(separation, sources)[0]).tolist()
             self.speakers += [-1] * count if batch.speakers is None else batch.speakers[row].tolist()
             self.plane = self.plane or self._project(separation)
 
     def _project(self, separation):
-        """The plane of a separation's loudest bins, in which the attractors of every choice are marked."""
-        found = separation.space, separation.weights, separation.ideal, separation.attractors.shape[1]
-        names = [name for name in ("ideal", "euclidean", "spherical") if name in self.separator.attractors]
-        chosen = {name: self.separator.attractors[name](*found)[0] for name in names}
-        if self.separator.inference not in chosen:
-            chosen[self.separator.inference] = separation.attractors[0]
+        """The plane of a separation's loudest bins, with the attractors of every choice in it."""
+        given = separation.space, separation.weights, separation.ideal, separation.attractors.shape[1]
+        names = [name for name in CHOICES if name in self.separator.attractors]
+        chosen = {name: self.separator.attractors[name](*given)[0] for name in names}
+        chosen.setdefault(self.separator.inference, separation.attractors[0])
         loudest = separation.mixture_magnitudes[0].argsort(descending=True)[: self.bins]
-        points = separation.embeddings[0, loudest].double()
+        points = separation.embeddings[0, loudest].to("cpu", torch.float64)
         axes, explained = principal_axes(points)
+        marks = torch.stack(list(chosen.values())).to("cpu", torch.float64) @ axes
         return {
             "bins": _array(points @ axes),
-            "dominant": separation.ideal[0, :, loudest].argmax(0).cpu().numpy().astype(np.int8),
+            "dominant": separation.ideal[0, :, loudest].argmax(0).cpu().numpy(),
             "choices": np.array(list(chosen)),
-            "chosen": _array(torch.stack(list(chosen.values())).double() @ axes),
+            "chosen": _array(marks),
             "explained": _array(explained),
         }
 
@@ -117,7 +119,8 @@ def _array(values):
 def principal_axes(points):
     """The two directions of largest variance, and their shares of it.
 
-    They are not shifted to the mean: the origin, where directions begin, stays the origin.
+    Points are projected by ``points @ axes``, without a shift to their mean: the origin, from which directions are
+    seen, stays the origin.
 
     Arguments
     ---------
@@ -127,23 +130,28 @@ def principal_axes(points):
     Returns
     -------
     axes : torch.Tensor
-        ``[D, 2]``, the second zero for D = 1.
+        ``[D, 2]``; the second is zero for D = 1.
     explained : torch.Tensor
         ``[2]``.
 
     Example
     -------
     >>> axes, explained = principal_axes(torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0], [2.0, 5.0, 0.5]]))
-    >>> axes.abs().round(decimals=2).T.tolist(), round(float(explained[0]), 2)
+    >>> axes.abs().mT.tolist(), round(float(explained[0]), 2)
     ([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], 0.92)
     """
-    powers, axes = torch.linalg.eigh((points - points.mean(0)).T.cov(correction=0).reshape(2 * points.shape[1:]))
-    return axes, powers
+    centred = points - points.mean(0)
+    powers, axes = torch.linalg.eigh(centred.mT @ centred)
+    explained = powers / powers.sum().clamp_min(torch.finfo(powers.dtype).tiny)
+    return tuple(nn.functional.pad(values.flip(-1), (0, 1))[..., :2] for values in (axes, explained))
 
 
 def neighbour_map(points, seed=0):
     """t-SNE in two dimensions: ``[M, D]`` to ``[M, 2]``, or to ``[0, 2]`` where fewer than FEW differ."""
     if len(np.unique(points, axis=0)) < FEW:
         return np.zeros((0, 2), np.float32)
+    # Slow to import, and needed once, at the end.
+    from sklearn.manifold import TSNE
+
     logger.info("Mapping %d attractors by t-SNE", len(points))
     return TSNE(perplexity=min(30, len(points) / 4), random_state=seed).fit_transform(points)

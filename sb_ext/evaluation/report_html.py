@@ -3,7 +3,7 @@
 import json
 from importlib import resources
 
-from sb_ext.evaluation import figures, report_examples, report_switching
+from sb_ext.evaluation import figures, report_embeddings, report_examples, report_switching
 from sb_ext.evaluation.markup import Markup, join, tag
 from sb_ext.evaluation.report_tables import ABSENT, beside_the_paper, comparison, self_evaluations
 from sb_ext.evaluation.report_test_sets import TEST_SETS, test_set_table
@@ -38,6 +38,7 @@ def page(runs, title, examples):
         ("curves", "Learning curves", _plot(figures.learning_curves(runs), runs, name_of_run, CURVES)),
         ("spread", "Mixture by mixture", _plot(figures.distributions(runs), runs, name_of_run, SPREAD)),
         *_switching(runs, name_of_run),
+        *_embeddings(runs),
         ("listen", "Listen and look", _examples(runs, name_of_run, examples)),
         ("runs", "Runs", [_about(run, name_of_run(number)) for number, run in enumerate(runs)]),
     ]
@@ -150,6 +151,16 @@ def _switching(runs, name_of_run):
     if table.rows:
         content += [tag("p", report_switching.DECOUPLING), _table(table, name_of_run, "Layer-decoupling")]
     return [("switching", "Label switching", content)]
+
+
+def _embeddings(runs):
+    """The section on attractors and embeddings; none where no run has saved any."""
+    pictures = (
+        (report_embeddings.attractor_maps(runs), report_embeddings.MAP),
+        (report_embeddings.embedding_planes(runs), report_embeddings.PLANE),
+    )
+    content = [part for picture, about in pictures if picture for part in _picture(picture, about)]
+    return [("embeddings", "Attractors and embeddings", content)] if content else []
 
 
 def _examples(runs, name_of_run, count):

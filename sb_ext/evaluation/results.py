@@ -8,23 +8,31 @@
 ``test_summary.json``  ``{"metrics": summary, "seconds": ..., "steps": ..., "device": ...}``
 ``self_evaluation.json``  self-evaluation without references
 ``label_switching.csv``  with ``layer_decoupling.csv``, from :mod:`sb_ext.evaluation.label_switching`
+``embedding_pictures.npz``  from :mod:`sb_ext.evaluation.embedding_pictures`
 ``test_sets/<name>/``  test_metrics.csv and test_summary.json of a further test set
 ``audio/<id>/``        mixture.wav, estimate1.wav, ..., source1.wav, ...
 =====================  =====================================================================
 """
 
 import csv
+import io
 import json
 import math
 import os
+import zipfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from sb_ext.evaluation.test_sets import FOLDER as TEST_SETS
 
 MARKS = ("curve.csv", "test_metrics.csv", "test_summary.json", "self_evaluation.json")
 NO_RUNS_WITHIN = {"audio", "save", TEST_SETS}
+UNREADABLE = (OSError, ValueError, EOFError, csv.Error, zipfile.BadZipFile, zlib.error)
+PICTURES = {"map", "speakers", "bins", "dominant", "choices", "chosen", "explained"}
 
 
 @dataclass
@@ -40,6 +48,8 @@ class Run:
         The JSON files' contents.
     curve, rows, switching, decoupling : list of dict
         The CSV files' rows: column name to float, or to text where it is no number.
+    pictures : dict
+        The arrays of ``embedding_pictures.npz``.
     test_sets : dict
         The name of each further test set to its test_summary.json.
     examples : dict
@@ -56,6 +66,7 @@ class Run:
     rows: list = field(default_factory=list)
     switching: list = field(default_factory=list)
     decoupling: list = field(default_factory=list)
+    pictures: dict = field(default_factory=dict)
     test_sets: dict = field(default_factory=dict)
     examples: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
@@ -156,7 +167,7 @@ def read_run(folder):
     """
     folder = Path(folder)
     run = Run(folder, folder.name)
-    run.command = _read(run, "command.txt", str.strip, "")
+    run.command = _read(run, "command.txt", lambda data: data.decode().strip(), "")
     run.config = _read(run, "config.json", _json_object, {})
     run.summary = _read(run, "test_summary.json", _json_object, {})
     run.self_evaluation = _read(run, "self_evaluation.json", _json_object, {})
@@ -164,6 +175,7 @@ def read_run(folder):
     run.rows = _read(run, "test_metrics.csv", _csv_rows, [])
     run.switching = _read(run, "label_switching.csv", _csv_rows, [], optional=True)
     run.decoupling = _read(run, "layer_decoupling.csv", _csv_rows, [], optional=True)
+    run.pictures = _read(run, "embedding_pictures.npz", _arrays, {}, optional=True)
     run.test_sets = _read_test_sets(run)
     run.examples = _read_examples(run)
     run.label = run.experiment
@@ -172,27 +184,35 @@ def read_run(folder):
 
 def _read(run, name, parse, nothing, optional=False):
     try:
-        return parse((run.folder / name).read_text(encoding="utf-8"))
+        return parse((run.folder / name).read_bytes())
     except FileNotFoundError:
         if not optional:
             run.notes.append(f"{name}: not there")
-    except (OSError, ValueError, csv.Error) as error:
+    except UNREADABLE as error:
         run.notes.append(f"{name}: could not be read ({error})")
     return nothing
 
 
-def _json_object(text):
-    value = json.loads(text)
+def _json_object(data):
+    value = json.loads(data)
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, received {type(value).__name__}")
     return value
 
 
-def _csv_rows(text):
-    header, *lines = list(csv.reader(text.splitlines())) or [[]]
+def _csv_rows(data):
+    header, *lines = list(csv.reader(data.decode().splitlines())) or [[]]
     # a shorter line is one that was being written when it was read
     whole = (line for line in lines if len(line) == len(header))
     return [{name: _number(name, text) for name, text in zip(header, line, strict=True)} for line in whole]
+
+
+def _arrays(data):
+    with np.load(io.BytesIO(data)) as file:
+        missing = PICTURES - set(file)
+        if missing:
+            raise ValueError(f"expected the arrays {', '.join(sorted(missing))} as well")
+        return {name: file[name] for name in PICTURES}
 
 
 def _number(name, text):

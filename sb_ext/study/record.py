@@ -95,6 +95,8 @@ def _test_sets(folder):
             for name in ("si_snri", "sdri")
             if name in metrics
         }
+        counted = _finite(_json(path).get("stats", {}).get("count_accuracy"))
+        sets[path.parent.name] |= {} if counted is None else {"count_accuracy": counted}
     flat = {f"si_snri_{name}": found["si_snri"]["mean"] for name, found in sets.items() if "si_snri" in found}
     return {TEST_SETS: sets, **flat} if sets else {}
 
