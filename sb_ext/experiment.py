@@ -77,8 +77,8 @@ def run_command(command, prepare):
     elif is_throwaway(command.run_opts) or not has_checkpoint(hparams["output_folder"]):
         for part in hparams.get("trained_parts", []):
             part.load()
-    if encoder and not command.run_opts.test_only:
-        load_first_stage(hparams["separator"]["model"], encoder, hparams["sample_rate"])
+        if encoder:
+            load_first_stage(hparams["separator"]["model"], encoder, hparams["sample_rate"])
     brain = make_brain(hparams, command.run_opts, stores)
     if brain.trainable:
         valid = MixtureDataset(
