@@ -145,6 +145,34 @@ class AttractorMasking(Separator):
             items.append(nn.functional.pad(item.sources, (0, 0, 0, max(counts) - count)))
         return AttractorSeparation(torch.cat(items), **found)
 
+    def load_sanet(self, state):
+        """Take the weights of the authors' SANet (github.com/fjiang9/sanet), for a TemporalConvNet of the same size.
+
+        Arguments
+        ---------
+        state : dict
+            The entry ``state_dict`` of its checkpoint.
+        """
+        for part, name in (("encoder", "encoder.conv"), ("decoder", "decoder.deconv")):
+            getattr(self.filterbank, part).load_state_dict({"weight": state[f"{name}.weight"]})
+        scope = "danet.embedding_net."
+        network = {name.removeprefix(scope): value for name, value in state.items() if name.startswith(scope)}
+        self.network.load_torchaudio({_torchaudio_name(name): value for name, value in network.items()})
+
+
+SANET_NAMES = {"LN": "input_norm", "BN": "input_conv", "output.0": "output_prelu", "output.1": "output_conv"}
+SANET_BLOCK = ("conv1d", "nonlinearity1", "reg1", "dconv1d", "nonlinearity2", "reg2")
+
+
+def _torchaudio_name(name):
+    """What a weight of the authors' TCN is called in torchaudio's."""
+    module, _, kind = name.rpartition(".")
+    if not module.startswith("TCN."):
+        return f"{SANET_NAMES[module]}.{kind}"
+    _, place, part = module.split(".")
+    part = f"conv_layers.{SANET_BLOCK.index(part)}" if part in SANET_BLOCK else part
+    return f"conv_layers.{place}.{part}.{kind}"
+
 
 def _row(value, row):
     return value.item(row) if isinstance(value, Embeddings) else value[row : row + 1]
