@@ -74,8 +74,8 @@ class SpeakerCounting(SeparatorMeans):
 
     Arguments
     ---------
-    separator : sb_ext.separators.AttractorMasking or alike
-        With ``count``.
+    separator : sb_ext.contracts.Separator
+        One that gives as many sources as it counts, if it is not told how many there are.
     stages : list of str
     """
 
@@ -87,6 +87,8 @@ class SpeakerCounting(SeparatorMeans):
         if batch.sources is None:
             return
         for row, length in enumerate(batch.lengths.tolist()):
-            count = int(self.separator.count(batch.mixture[row : row + 1, :length]))
+            mixture = batch.mixture[row : row + 1, :length]
+            counts = hasattr(self.separator, "count")
+            count = int(self.separator.count(mixture)) if counts else self.separator(mixture).sources.shape[1]
             self.averages.add("count_accuracy", float(count == batch.sources.shape[1]))
             self.averages.add("count_mean", float(count))
