@@ -36,12 +36,14 @@ lint: $(VENV)/.installed-test
 study: $(VENV)/.installed
 	$(RUN) -m sb_ext.study run --workers 2; failed=$$?; $(RUN) -m sb_ext.study table; exit $$failed
 
-# PUBLIC_MIXCYCLE: a checkout of github.com/ertug/MixCycle; MODEL: a trained model's folder; SPEECH: a LibriSpeech folder
+# PUBLIC_MIXCYCLE, PUBLIC_SANET: checkouts of github.com/ertug/MixCycle and github.com/fjiang9/sanet; MODEL: a trained model's folder; SPEECH: a LibriSpeech folder
 bench: $(VENV)/.installed-bench
 	$(RUN) benchmarks/mixcycle_step.py --compile $(if $(PUBLIC_MIXCYCLE),--public_mixcycle $(PUBLIC_MIXCYCLE))
 	$(RUN) benchmarks/losses.py $(if $(PUBLIC_MIXCYCLE),--public_mixcycle $(PUBLIC_MIXCYCLE))
 	$(RUN) benchmarks/sinkpit.py
 	$(RUN) benchmarks/dptnet_step.py
+	$(RUN) benchmarks/attractors.py $(if $(PUBLIC_SANET),--public_sanet $(PUBLIC_SANET))
+	$(RUN) benchmarks/perceptual.py
 	$(RUN) benchmarks/evaluation.py $(if $(SPEECH),--speech_folder $(SPEECH))
 	$(RUN) benchmarks/data.py
 	$(RUN) benchmarks/scale.py
