@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sb_ext.contracts import AttractorSeparation, Separator
+from sb_ext.separators.attractors import KMeansAttractors
 from sb_ext.separators.counting import CosineCounting
 from sb_ext.separators.embeddings import Embeddings
 from sb_ext.separators.masking import EPS, Magnitude
@@ -30,7 +31,9 @@ class AttractorMasking(Separator):
         Which is used while training; None: none, the embeddings alone are trained (DPCL).
     similarity : sb_ext.separators.similarities.Similarity
     weighting : callable
-        Of sb_ext.separators.weighting.
+        Of sb_ext.separators.weighting: which bins attractors are formed of.
+    clustering_weighting : callable, optional
+        The same for k-means and for counting, where that differs.
     features : nn.Module, optional
         Between magnitude and network; the plain magnitude by default.
     unit_norm : bool
@@ -61,7 +64,7 @@ class AttractorMasking(Separator):
 
     def __init__(
         self, filterbank, network, attractors, inference, training_attractors=None, similarity=None, weighting=None,
-        features=None, unit_norm=False, counting=None, enhancement=None, freeze_filterbank=False,
+        clustering_weighting=None, features=None, unit_norm=False, counting=None, enhancement=None, freeze_filterbank=False,
     ):  # fmt: skip
         super().__init__()
         if network.num_inputs != filterbank.num_bins:
@@ -74,6 +77,7 @@ class AttractorMasking(Separator):
         self.filterbank, self.network, self.attractors = filterbank, network, nn.ModuleDict(attractors)
         self.inference, self.training_attractors = inference, training_attractors
         self.similarity, self.weighting = similarity, weighting
+        self.clustering_weighting = weighting if clustering_weighting is None else clustering_weighting
         self.features = Magnitude() if features is None else features
         self.unit_norm, self.enhancement = unit_norm, enhancement
         self.counting = CosineCounting() if counting is None else counting
@@ -89,12 +93,13 @@ class AttractorMasking(Separator):
         """
         code = self.filterbank.encode(mixture)
         magnitudes = code.abs().flatten(1)
-        embeddings, weights = self.embed(code.abs()), self.weighting(magnitudes)
+        name = inference or (self.training_attractors if self.training else self.inference)
+        clustered = name is not None and isinstance(self.attractors[name], KMeansAttractors)
+        weights = (self.clustering_weighting if clustered else self.weighting)(magnitudes)
         sources = None if oracle is None else self.filterbank.encode(oracle).abs().flatten(2)
         ideal = None if sources is None else sources / (sources.sum(1, keepdim=True) + EPS)
-        found = {"space": embeddings, "weights": weights, "ideal": ideal}
+        found = {"space": self.embed(code.abs()), "weights": weights, "ideal": ideal}
         found |= {"mixture_magnitudes": magnitudes, "source_magnitudes": sources}
-        name = inference or (self.training_attractors if self.training else self.inference)
         if name is None:
             return AttractorSeparation(mixture.new_zeros(len(mixture), 0, mixture.shape[-1]), **found)
         if num_sources is None and oracle is not None and (self.training or name == "ideal"):
@@ -112,7 +117,7 @@ class AttractorMasking(Separator):
     def count(self, mixture):
         """The number of sources in ``mixture [B, T]``, estimated: ``[B]``, int64."""
         magnitude = self.filterbank.encode(mixture).abs()
-        return self.counting(self.embed(magnitude).vectors, self.weighting(magnitude.flatten(1)))
+        return self.counting(self.embed(magnitude).vectors, self.clustering_weighting(magnitude.flatten(1)))
 
     def check_count(self, num_sources):
         """See Separator; anchors and fixed attractors are so many and no more."""

@@ -180,6 +180,18 @@ def test_the_same_mixture_gives_the_same_estimates_whatever_was_drawn_before():
     assert torch.equal(first, model(mixture, num_sources=3).sources)
 
 
+def test_clustering_may_weigh_the_bins_by_itself():
+    def loud(magnitudes):
+        return torch.ones_like(magnitudes)
+
+    mixture, oracle = torch.randn(2, 900), torch.randn(2, 2, 900)
+    model = separator(clustering_weighting=loud).eval()
+    assert bool((model(mixture, num_sources=2).weights == 1).all())
+    ideal = model(mixture, oracle=oracle, inference="ideal").weights
+    torch.testing.assert_close(ideal.sum(1), torch.ones(2))
+    assert torch.equal(model.train()(mixture, oracle=oracle).weights, ideal)
+
+
 def test_items_with_fewer_speakers_end_in_silence():
     model = separator().eval()
     model.counting.forward = lambda embeddings, weights: torch.tensor([1, 3])
