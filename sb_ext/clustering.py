@@ -127,6 +127,16 @@ class _Cloud:
             worst = (self.distances(centroids).amin(2) * self.weights.unsqueeze(1)).topk(centroids.shape[2]).indices
         return torch.where(empty, self.pick(worst), sums / mass.clamp_min(EPS))
 
+    def update(self, centroids):
+        """One iteration."""
+        return self.on_sphere(self.means(self.members(centroids), centroids))
+
+    def size(self):
+        """The points' mean squared length ``[B, 1]``, beside which a centroid's shift may be small; 1 on a sphere."""
+        if self.spherical:
+            return torch.ones_like(self.weights[:, :1])
+        return ((self.weights * self.powers).sum(1) / self.weights.sum(1)).unsqueeze(1)
+
     def best(self, centroids):
         """Of the starts ``[B, S, K, D]`` the one whose clusters are closest: ``[B, 1, K, D]``."""
         if centroids.shape[1] == 1:
@@ -143,7 +153,7 @@ class KMeans(nn.Module):
     Arguments
     ---------
     iterations : int
-        L; in evaluation mode it stops as soon as no assignment changes.
+        L; in evaluation mode a start ends as soon as it stands still.
     starts : int
         The best of so many starts is taken, by the weighted sum of squared distances (of cosines when spherical).
     init : KMeansPlusPlus or RandomPoints, optional
@@ -151,6 +161,8 @@ class KMeans(nn.Module):
         Whether to cluster normalised embeddings by their cosine; the centroids then have unit length.
     unnormalised : bool
         Whether a spherical clustering gives the means of the embeddings as they came (k-means DANet, section 3).
+    tolerance : float
+        A start stands still where no centroid's squared shift is above this share of the points' mean squared length.
 
     Example
     -------
@@ -160,13 +172,13 @@ class KMeans(nn.Module):
     (tensor(True), [[0.0, 0.0], [5.0, 5.0]])
     """
 
-    def __init__(self, iterations=20, starts=1, init=None, spherical=False, unnormalised=False):
+    def __init__(self, iterations=20, starts=1, init=None, spherical=False, unnormalised=False, tolerance=1e-4):
         super().__init__()
         if iterations < 1 or starts < 1:
             raise ValueError(f"KMeans: expected iterations >= 1 and starts >= 1, received {iterations} and {starts}")
         self.iterations, self.starts = iterations, starts
         self.init = KMeansPlusPlus() if init is None else init
-        self.spherical, self.unnormalised = spherical, unnormalised
+        self.spherical, self.unnormalised, self.tolerance = spherical, unnormalised, tolerance
 
     def forward(self, embeddings, weights=None, num_clusters=2, initial=None):
         """Cluster each item of a batch.
@@ -216,12 +228,23 @@ class KMeans(nn.Module):
 
     def _settle(self, cloud, centroids):
         """The best start's centroids before their last update, ``[B, 1, K, D]``."""
-        last = None
+        if self.training:
+            for _ in range(self.iterations - 1):
+                centroids = cloud.update(centroids)
+            return cloud.best(centroids)
+        bound = self.tolerance * cloud.size()
+        moving = torch.ones(centroids.shape[:2], dtype=torch.bool, device=centroids.device)
         for _ in range(self.iterations - 1):
-            members = cloud.members(centroids)
-            if not self.training and last is not None and torch.equal(members, last):
+            # Of each item the starts that still move, and as many others as another item has more.
+            order = moving.int().argsort(dim=1, descending=True, stable=True)[:, : int(moving.sum(1).amax())]
+            places = order[:, :, None, None].expand(-1, -1, *centroids.shape[2:])
+            current = centroids.gather(1, places)
+            shift = (following := cloud.update(current)).sub(current).square().sum(-1).amax(-1)
+            going = moving.gather(1, order)
+            centroids = centroids.scatter(1, places, torch.where(going[:, :, None, None], following, current))
+            moving = moving.scatter(1, order, going & (shift > bound))
+            if not moving.any():
                 break
-            last, centroids = members, cloud.on_sphere(cloud.means(members, centroids))
         return cloud.best(centroids)
 
 
