@@ -7,14 +7,12 @@ from functools import cache
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from sb_ext.soft_assignment import injections, sinkhorn
+
+__all__ = ["best_permutation", "mixing_matrices", "mixit", "pit", "pit_loss", "reorder", "sinkhorn"]
+
 # Beyond this many candidate assignments the Hungarian algorithm is faster than looking at all of them.
 BRUTE_FORCE_LIMIT = 120
-
-
-@cache
-def _injections(num_estimates, num_targets, device):
-    """All ways of giving each target its own estimate: ``[P, C]``, P = E! / (E - C)!."""
-    return torch.tensor(list(itertools.permutations(range(num_estimates), num_targets)), device=device)
 
 
 def best_permutation(pairwise):
@@ -47,7 +45,7 @@ def best_permutation(pairwise):
         # A pair that cannot be measured must not be chosen as long as there is another way.
         costs = torch.nan_to_num(pairwise.detach().float(), nan=1e9, posinf=1e9, neginf=-1e9)
         if math.perm(num_estimates, num_targets) <= BRUTE_FORCE_LIMIT:
-            ways = _injections(num_estimates, num_targets, costs.device)
+            ways = injections(num_estimates, num_targets, costs.device)
             totals = costs[:, ways, torch.arange(num_targets, device=costs.device)].sum(-1)
             return ways[totals.argmin(-1)]
         solved = [linear_sum_assignment(item.T)[1] for item in costs.cpu().numpy()]

@@ -1,17 +1,29 @@
 """Relaxed assignments: Sinkhorn's plan (SinkPIT) and the soft minimum over permutations (ProbPIT)."""
 
+import itertools
 import math
+from functools import cache
 
 import torch
 from torch.autograd.function import once_differentiable
-
-from sb_ext.assignment import _injections
 
 # Largest deviation of the logarithm of a margin from zero at which a plan counts as converged; below it the gradient
 # agrees with full unrolling to 1e-5.
 TOLERANCE = 1e-7
 # Looking costs as much as an iteration.
 LOOK_EVERY = 5
+
+
+@cache
+def injections(num_estimates, num_targets, device):
+    """All ways of giving each target its own estimate: ``[P, C]``, P = E! / (E - C)!.
+
+    Example
+    -------
+    >>> injections(3, 1, "cpu").tolist()
+    [[0], [1], [2]]
+    """
+    return torch.tensor(list(itertools.permutations(range(num_estimates), num_targets)), device=device)
 
 
 def _iterates(log_plan, iterations):
@@ -119,6 +131,6 @@ def soft_minimum(pairwise, gamma=1.0):
     """
     if not gamma > 0:
         raise ValueError(f"gamma: expected a positive number, received {gamma}")
-    ways = _injections(*pairwise.shape[1:], pairwise.device)
+    ways = injections(*pairwise.shape[1:], pairwise.device)
     losses = pairwise[:, ways, torch.arange(pairwise.shape[2], device=pairwise.device)].mean(-1)
     return -gamma * ((-losses / gamma).logsumexp(-1) - math.log(len(ways)))
