@@ -64,7 +64,8 @@ class AttractorMasking(Separator):
 
     def __init__(
         self, filterbank, network, attractors, inference, training_attractors=None, similarity=None, weighting=None,
-        clustering_weighting=None, features=None, unit_norm=False, counting=None, enhancement=None, freeze_filterbank=False,
+        clustering_weighting=None, features=None, unit_norm=False, counting=None, enhancement=None,
+        freeze_filterbank=False,
     ):  # fmt: skip
         super().__init__()
         if network.num_inputs != filterbank.num_bins:
