@@ -58,6 +58,8 @@ FIGURES = {
 }
 NAMES = {"si_snri": "", "si_snri_oracle": "oracle", "self_evaluation": "self-evaluation", "ground_truth": "truth"}
 NAMES |= {"switched": "switched", "dropped": "dropped", "decoupling": "layer 1 from last"}
+NAMES |= {f"si_snri_{name}": f"on {name}" for name in SETS}
+NAMES |= {f"si_snri_{name}": f"{name} attractors" for name in ("ideal", "fixed", "euclidean", "spherical")}
 NAMES |= {"last_si_snri": "at the end", "last_self_evaluation": "self-evaluation at the end"}
 HEADINGS = ("Method", "Row", "Seeds", *FIGURES, "Plausible", "Steps", "Minutes", "Device")
 
