@@ -39,8 +39,7 @@ class SeparationBrain(sb.Brain):
         batch = batch.to(self.device)
         if stage == sb.Stage.TRAIN:
             return self.hparams.objective(self.modules.separator, batch, self.epoch)
-        chooses = batch.sources is not None and getattr(self.separator, "chooses_count", False)
-        count = batch.sources.shape[1] if chooses else None
+        count = batch.sources.shape[1] if batch.sources is not None and self.separator.chooses_count else None
         return self.separator(batch.mixture, oracle=batch.sources, num_sources=count).sources
 
     def compute_objectives(self, predictions, batch, stage):

@@ -109,8 +109,6 @@ class AttractorSeparation(Separation):
         ``[B, N]``, how much each bin counts; zero for padding and silence.
     ideal : torch.Tensor or None
         ``[B, C, N]``, the ideal masks, where the true sources were given.
-    similarities : torch.Tensor or None
-        ``[B, C, N]``, of each bin with each attractor, from which the masks follow.
     mixture_magnitudes : torch.Tensor
         ``[B, N]``.
     source_magnitudes : torch.Tensor or None
@@ -122,7 +120,6 @@ class AttractorSeparation(Separation):
     masks: torch.Tensor | None = None
     weights: torch.Tensor = None
     ideal: torch.Tensor | None = None
-    similarities: torch.Tensor | None = None
     mixture_magnitudes: torch.Tensor = None
     source_magnitudes: torch.Tensor | None = None
 
@@ -180,6 +177,10 @@ class Separator(nn.Module):
         -------
         Separation
         """
+        raise NotImplementedError
+
+    def count(self, mixture):
+        """How many sources it finds in each ``mixture [B, T]``: ``[B]``, int64; of those that choose their number."""
         raise NotImplementedError
 
     def check_count(self, num_sources):

@@ -24,7 +24,7 @@ from sb_ext.data.loader import MixtureDataset, collate, share_of_rank
 from sb_ext.data.merged import AlikeSampler, alike_batches
 from sb_ext.evaluation.test_sets import check_outputs, check_source_counts, measured_apart
 from sb_ext.export import export_model
-from sb_ext.first_stage import first_stage, load_first_stage
+from sb_ext.first_stage import first_stage
 from sb_ext.recipe_file import read_recipe
 from sb_ext.recorder import Recorder, record_start
 
@@ -54,14 +54,16 @@ def run(argv, prepare):
 def run_command(command, prepare):
     """As ``run``, for a command line that was read already."""
     hparams = load_hparams(command)
-    encoder, before = first_stage(command, hparams) if "first_stage" in hparams else (None, None)
+    parts, before = first_stage(command, hparams)
+    stores = None
     if before is not None and not command.run_opts.test_only:
         # What is wrong with the second stage is said before the first one is trained.
-        _check(hparams, prepare(hparams))
+        stores = prepare(hparams)
+        _check(hparams, stores)
         run_command(before, prepare)
     sb.create_experiment_directory(hparams["output_folder"])
 
-    stores = prepare(hparams)
+    stores = stores or prepare(hparams)
     hparams["data_description"], hparams["mixtures"] = stores["description"], describe_data(stores)
     resolved = resolve_references(read_recipe(command.recipe, command.overrides)).getvalue()
     run_on_main(check_continuation, args=[hparams["output_folder"], resolved, hparams["mixtures"], command.run_opts])
@@ -75,10 +77,8 @@ def run_command(command, prepare):
         load_weights(hparams["separator"]["model"], hparams["pretrained"])
         logger.info("Starting from the weights in %s", hparams["pretrained"])
     elif is_throwaway(command.run_opts) or not has_checkpoint(hparams["output_folder"]):
-        for part in hparams.get("trained_parts", []):
+        for part in [*parts, *hparams.get("trained_parts", [])]:
             part.load()
-        if encoder:
-            load_first_stage(hparams["separator"]["model"], encoder, hparams["sample_rate"])
     brain = make_brain(hparams, command.run_opts, stores)
     if brain.trainable:
         valid = MixtureDataset(

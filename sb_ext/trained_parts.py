@@ -27,6 +27,8 @@ class TrainedPart:
         The training's command, for messages.
     part : str
         Which submodule of the trained model; the whole by default.
+    sample_rate : int, optional
+        In Hz, at which it must have been trained, where the module does not say.
 
     Example
     -------
@@ -35,8 +37,9 @@ class TrainedPart:
     ValueError: basic: no model can be loaded from nowhere/at/all (nowhere/at/all: no such folder; expected an output folder, a model folder or a hub name); set --basic to an output folder, a model folder or a hub name; train it with the same --budget by `train.py pit.yaml`, or say --basic random to start from nothing
     """  # noqa: E501
 
-    def __init__(self, key, module, source, command, part=""):
-        self.key, self.module, self.source, self.command, self.part = key, module, source, command, part
+    def __init__(self, key, module, source, command, part="", sample_rate=None):
+        self.key, self.module, self.source, self.command = key, module, source, command
+        self.part, self.sample_rate = part, sample_rate
 
     def load(self):
         """Give the module its weights.
@@ -53,7 +56,7 @@ class TrainedPart:
             if Path(self.source).is_file():
                 self._load_file()
             else:
-                load_weights(self.module, self.source, self.key, self.part)
+                load_weights(self.module, self.source, self.key, self.part, self.sample_rate)
         except ValueError as error:
             raise ValueError(
                 f"{error}; train it with the same --budget by `{self.command}`, "

@@ -62,6 +62,7 @@ BAD = [
     (SANET, "--test_sets '[sparse6mix]'", "test_sets: sparse6mix cannot be had speakers leave it out"),
     (SANET, "--test_sets '[3mix]' --inference fixed", "test_sets: 3mix: 2 fixed attractors 3 --inference euclidean"),
     (CONV_DANET, "--test_sets '[]' --num_speakers 3 --inference fixed", "num_speakers: 2 fixed --fixed_sources"),
+    (SANET, "--curriculum '{1: 0.2, 2: -1}'", "curriculum: epochs with seconds above 0 -1 --curriculum"),
     (SANET, "--batch_size 500", "batch_size: 500 12 training mixtures"),
     (ADANET, f"{TWO_ANCHORS} --num_speakers 3", "num_speakers: 3 as many anchors, 2 ask for fewer"),
     (ADANET, f"{TWO_ANCHORS} --test_sets '[3mix]'", "test_sets: 3mix: 3 sources as many anchors num_anchors"),

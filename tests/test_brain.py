@@ -207,7 +207,8 @@ def test_figures_are_computed_in_single_precision(make_batch):
     estimates = 0.7 * batch.sources + 0.3 * make_batch(size=4, seed=1).sources
     for precision in ("fp32", "bf16"):
         brain = make_brain(Scripted(), eval_precision=precision)
-        brain.hparams.evaluations, brain.separator = [MixITOracle()], lambda *_, **__: Separation(estimates)
+        brain.hparams.evaluations = [MixITOracle()]
+        brain.separator.forward = lambda *_, **__: Separation(estimates)
         brain.hparams.recorder.stage_ended = lambda brain, stage, stats, epoch: figures.append(stats)
         brain.on_stage_start(sb.Stage.VALID, epoch=1)
         brain.evaluate_batch(batch, sb.Stage.VALID)

@@ -1,8 +1,12 @@
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.vq import kmeans2
+from sklearn import cluster
 from torch.nn.functional import normalize, one_hot
 
 from sb_ext.clustering import KMeans, KMeansPlusPlus, RandomPoints
@@ -136,3 +140,37 @@ def test_too_few_points_are_named():
         KMeans()(torch.zeros(1, 5, 2), torch.tensor([[1.0, 1.0, 0.0, 0.0, 0.0]]), 3)
     with pytest.raises(ValueError, match="iterations >= 1 and starts >= 1, received 0 and 1"):
         KMeans(iterations=0)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 5])
+def test_it_equals_scikit_learns(clusters):
+    generator = torch.manual_seed(clusters)
+    points = torch.randn(1, 300, 4, dtype=torch.float64, generator=generator)
+    weights = torch.rand(1, 300, dtype=torch.float64, generator=generator)
+    start = points[:, :clusters]
+    found, means = KMeans(200, tolerance=0.0).eval()(points, weights, clusters, start)
+    theirs = cluster.KMeans(clusters, init=start[0].numpy(), n_init=1, max_iter=200, tol=0.0)
+    theirs.fit(points[0].numpy(), sample_weight=weights[0].numpy())
+    assert found[0].tolist() == theirs.labels_.tolist()
+    np.testing.assert_allclose(means[0].numpy(), theirs.cluster_centers_, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_the_best_of_many_starts_is_the_best_of_all_partitions(spherical):
+    points = torch.randn(1, 9, 2, dtype=torch.float64, generator=torch.manual_seed(5))
+    space = normalize(points, dim=-1) if spherical else points
+    costs = []
+    for ways in itertools.product((False, True), repeat=8):
+        first = torch.tensor([True, *ways])
+        parts = [part for part in (space[0, first], space[0, ~first]) if len(part)]
+        means = [normalize(part.mean(0), dim=0) if spherical else part.mean(0) for part in parts]
+        costs.append(sum(float((part - mean).square().sum()) for part, mean in zip(parts, means, strict=True)))
+    found, means = KMeans(50, 40, spherical=spherical, tolerance=0.0).eval()(points, num_clusters=2)
+    assert float((space[0] - means[0, found[0]]).square().sum()) == pytest.approx(min(costs), rel=1e-9)
+
+
+def test_starts_that_stand_still_change_nothing_for_the_others():
+    points, _ = blobs(3, spread=1.0, batch=4)
+    together = KMeans(30, 5, tolerance=0.0).eval()(points, num_clusters=3)[1]
+    alone = torch.cat([KMeans(30, 5, tolerance=0.0).eval()(item, num_clusters=3)[1] for item in points.split(1)])
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)

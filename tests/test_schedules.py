@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from speechbrain.utils.checkpoints import Checkpointer
 
-from sb_ext.schedules import HalvingOnPlateau
+from sb_ext.schedules import EpochSteps, HalvingOnPlateau
 
 
 def follow(schedule, losses, rate=1.0, start=1):
@@ -73,3 +73,14 @@ def test_a_restart_changes_nothing(stop, tmp_path):
     Checkpointer(tmp_path, {"scheduler": second}).recover_if_possible()
     after = follow(second, losses[stop:], rate=before[-1], start=stop + 1)
     assert before + after == follow(whole, losses)
+
+
+def test_the_steps_of_k_means_danet():
+    """1e-3, divided by 3, 10, 30 and 100 after 150, 225, 300 and 325 epochs."""
+    schedule, expected = EpochSteps(1e-3, {150: 3, 225: 10, 300: 30, 325: 100}), []
+    for epoch in range(1, 351):
+        divisor = 100 if epoch > 325 else 30 if epoch > 300 else 10 if epoch > 225 else 3 if epoch > 150 else 1
+        expected.append(1e-3 / divisor)
+    rates = [schedule([], epoch, 0.0) for epoch in range(1, 351)]
+    assert [now for now, _ in rates] == pytest.approx(expected)
+    assert [following for _, following in rates[:-1]] == pytest.approx(expected[1:])

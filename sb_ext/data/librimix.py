@@ -8,7 +8,7 @@ from sb_ext.data.librimix_generated import GeneratedLibriMix, check_settings, fi
 from sb_ext.data.librimix_metadata import find_metadata
 from sb_ext.data.librimix_onthefly import OnTheFlyLibriMix
 from sb_ext.data.packed import open_or_pack
-from sb_ext.data.wav_folder import list_ids
+from sb_ext.data.wav_folder import facts_of, list_ids
 
 __all__ = ["GeneratedLibriMix", "OnTheFlyLibriMix", "stores"]
 
@@ -83,8 +83,7 @@ def stores(
 
 def _generated(data_folder, split, settings):
     folder = find_split(data_folder, split, settings["num_speakers"], settings["sample_rate"], settings["mode"])
-    ids = "\n".join(list_ids(folder / settings["mixture_type"]))
-    facts = {"way": "generated", "ids": hashlib.sha256(ids.encode()).hexdigest()}
+    facts = facts_of(list_ids(folder / settings["mixture_type"]))
     return partial(GeneratedLibriMix, data_folder, split, **settings), facts
 
 

@@ -85,6 +85,22 @@ class Metadata:
     sources: FileColumns
     noise: FileColumns | None
 
+    @classmethod
+    def by_id(cls, path, ids, speakers, sources, noise, source):
+        """From rows in the order of the file; ValueError where there are none, or an id occurs twice.
+
+        ``source`` says, for the message, what to take in place of a file without mixtures.
+        """
+        if not ids:
+            raise ValueError(f"{path}: holds no mixtures; take {source}")
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        for i, j in zip(order, order[1:], strict=False):
+            if ids[i] == ids[j]:
+                raise ValueError(f"{path}: mixture {ids[i]} occurs more than once; delete all lines of it but one")
+        speakers = np.array(speakers, np.int64).reshape(len(ids), -1)[order]
+        noise = noise and noise.in_order(order)
+        return cls(str(path), TextColumn.of(ids[i] for i in order), speakers, sources.in_order(order), noise)
+
 
 class _FileColumnsReader:
     """Collects the (path, gain) columns of some roles, row by row, in compact arrays."""
@@ -107,7 +123,7 @@ class _FileColumnsReader:
             name = row[path_column]
             if not name:
                 raise ValueError(f"{self.path}, line {line}: {role}_path is empty; fill it in, or delete the line")
-            gain = _finite(row[gain_column])
+            gain = finite(row[gain_column])
             if gain is None:
                 raise ValueError(
                     f"{self.path}, line {line}: {role}_gain: expected a number, received {row[gain_column]!r}; "
@@ -123,8 +139,14 @@ class _FileColumnsReader:
         return FileColumns(TextColumn.of(self.numbers), which.reshape(shape), gains.reshape(shape))
 
 
-def _finite(text):
-    """A finite number, or None where the text is none."""
+def finite(text):
+    """A finite number, or None where the text is none.
+
+    Example
+    -------
+    >>> finite("-1.5"), finite("loud"), finite("nan")
+    (-1.5, None, None)
+    """
     try:
         number = float(text)
     except ValueError:
@@ -184,24 +206,8 @@ def _read(path, num_speakers, with_noise):
             sources.add(row, rows.line_num)
             if noise:
                 noise.add(row, rows.line_num)
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    _check_ids(path, ids, order)
-    speakers = np.array(speakers, np.int64).reshape(-1, num_speakers)
-    return Metadata(
-        path=str(path),
-        ids=TextColumn.of(ids[i] for i in order),
-        speakers=speakers[order],
-        sources=sources.columns().in_order(order),
-        noise=noise.columns().in_order(order) if noise else None,
-    )
-
-
-def _check_ids(path, ids, order):
-    if not ids:
-        raise ValueError(f"{path}: holds no mixtures; take LibriMix's own metadata")
-    for i, j in zip(order, order[1:], strict=False):
-        if ids[i] == ids[j]:
-            raise ValueError(f"{path}: mixture {ids[i]} occurs more than once; delete all lines of it but one")
+    noise = noise.columns() if noise else None
+    return Metadata.by_id(path, ids, speakers, sources.columns(), noise, "LibriMix's own metadata")
 
 
 def find_metadata(metadata_folder, num_speakers, split):

@@ -59,7 +59,8 @@ class MixtureDataset(Dataset):
     """
 
     def __init__(self, store, segment=None, seed=0, passes=1, curriculum=None):
-        for samples in (segment, *(curriculum or {}).values()):
+        segments = {0: segment, **(curriculum or {})}
+        for samples in segments.values():
             if samples is not None and (samples != int(samples) or samples < 1):
                 raise ValueError(
                     f"MixtureDataset.segment must be a whole number of samples, at least 1, received {samples}"
@@ -67,8 +68,8 @@ class MixtureDataset(Dataset):
         if passes != int(passes) or passes < 1:
             raise ValueError(f"MixtureDataset.passes must be a whole number, at least 1, received {passes}")
         self.passes = int(passes)
-        self.store, self.whole_segment, self.seed = store, None if segment is None else int(segment), int(seed)
-        self.curriculum = {int(epoch): int(samples) for epoch, samples in (curriculum or {}).items()}
+        self.store, self.seed = store, int(seed)
+        self.segments = {epoch: None if samples is None else int(samples) for epoch, samples in segments.items()}
         # In shared memory, since loader workers that persist keep the copy of this object they were started with.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -83,8 +84,8 @@ class MixtureDataset(Dataset):
     @property
     def segment(self):
         """Samples of a crop in this epoch, or None."""
-        begun = [epoch for epoch in self.curriculum if epoch <= int(self._epoch[0])]
-        return self.curriculum[max(begun)] if begun else self.whole_segment
+        now = int(self._epoch[0])
+        return self.segments[max(epoch for epoch in self.segments if epoch <= now)]
 
     def __len__(self):
         return len(self.store) * self.passes

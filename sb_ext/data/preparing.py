@@ -6,9 +6,58 @@ import hashlib
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process, run_on_main
+
+from sb_ext.data.building import build_once
+from sb_ext.data.embedded import SIZES
+from sb_ext.data.packed import open_or_pack
+from sb_ext.data.synthetic import make_corpus
+from sb_ext.values import check_choice
+
+
+class DataOptions:
+    """Where a recipe's mixtures come from, for one number of speakers; data sets inherit and fill in the rest.
+
+    Arguments
+    ---------
+    hparams : dict
+        See the function in :mod:`sb_ext.data.recipes` that is given them.
+    count : int
+        Speakers a mixture.
+
+    Raises
+    ------
+    ValueError
+        If the options contradict one another.
+    """
+
+    FOLDERS = ()
+    """The keys of the folders that data may come from."""
+
+    def __init__(self, hparams, count):
+        self.hparams, self.count = hparams, count
+        self.cache = corpora_folder(hparams["corpora_folder"])
+        self.folders = {key: hparams[key] for key in self.FOLDERS}
+        check_choice("corpus", hparams["corpus"], SIZES)
+        self._check([key for key in self.FOLDERS if self.folders[key]])
+
+    def _check(self, given):
+        """Raise ValueError where the folders given, by key, make no sense together."""
+
+    def pack_folder(self, places):
+        """One for each dict of places that data comes from, lest two corpora take turns; None without packing."""
+        if not self.hparams["pack"]:
+            return None
+        return self.cache / "packed" / digest({key: str(place) for key, place in places.items()})
+
+    def made_once(self, kind, source, settings, build):
+        """The folder of a ``kind`` that ``build`` fills, once for each source folder and for what it depends on."""
+        settings = {"source": str(source), "num_speakers": self.count, **settings}
+        folder = self.cache / kind / f"{source.name}_{self.count}speakers_{digest(settings)}"
+        return on_main_first(self.cache, partial(build_once, folder, settings, build))
 
 
 def corpora_folder(folder=None):
@@ -42,6 +91,24 @@ def _writing_to(cache):
 def digest(settings):
     """Ten letters that tell settings in JSON's types from others."""
     return hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def packed_files(store, cache, folder, split):
+    """A store of files in a folder, packed: anew where files came, went, or changed their length."""
+    facts = {"folder": str(Path(folder).resolve()), "split": split, "sample_rate": store.sample_rate}
+    facts["files"] = digest([[name, int(length)] for name, length in zip(store.ids, store.lengths, strict=True)])
+    return on_main_first(cache, lambda: open_or_pack(lambda: store, cache / "packed" / digest(facts), facts))
+
+
+def embedded_speech(cache, corpus):
+    """The folder with the speech of an embedded corpus, made once; its mixtures are not."""
+    make = partial(make_corpus, cache / f"embedded_{corpus}", **SIZES[corpus], seed=0)
+    return on_main_first(cache, make) / "LibriSpeech"
+
+
+def embedded_in_words(corpus):
+    """What an embedded corpus is, for tables."""
+    return f"embedded corpus {corpus!r} (synthetic speech)"
 
 
 def speaker_counts(value):

@@ -4,13 +4,12 @@ from pathlib import Path
 
 from sb_ext.data.librimix_recipe import LibriMixOptions
 from sb_ext.data.merged import merged
-from sb_ext.data.packed import open_or_pack
 from sb_ext.data.preparing import (
     corpora_folder,
-    digest,
     in_words,
     naming_test_set,
     on_main_first,
+    packed_files,
     read_test_set,
     speaker_counts,
 )
@@ -158,7 +157,7 @@ def prepare_recordings(hparams):
         return {**made, "test": made["valid"], "description": "REAL-M stand-in (synthetic speech in simulated rooms)"}
     made = {split: RealM(folder, split) for split in ("train", "valid")} if real_m else _split_recordings(folder, rate)
     if hparams["pack"]:
-        made = {split: _packed(store, cache, folder, split) for split, store in made.items()}
+        made = {split: packed_files(store, cache, folder, split) for split, store in made.items()}
     description = f"REAL-M in {folder}" if real_m else f"recordings in {Path(folder).name}"
     return {**made, "test": made["valid"], "description": description}
 
@@ -176,9 +175,3 @@ def _split_recordings(folder, rate):
                 "(one in five, by a hash of the file name); add recordings"
             )
     return {split: Recordings(kept, rate, root=folder) for split, kept in parts.items()}
-
-
-def _packed(store, cache, folder, split):
-    facts = {"folder": str(Path(folder).resolve()), "split": split, "sample_rate": store.sample_rate}
-    facts["files"] = digest([[store.ids[i], int(store.lengths[i])] for i in range(len(store))])
-    return on_main_first(cache, lambda: open_or_pack(lambda: store, cache / "packed" / digest(facts), facts))

@@ -18,7 +18,7 @@ from sb_ext.data.listed_audio import ListedAudio
 from sb_ext.data.pcm16 import from_pcm16, to_pcm16
 from sb_ext.data.sparse_metadata import find_sparse, read_sparse_metadata
 from sb_ext.data.store import MixtureStore, TextColumn
-from sb_ext.data.wav_folder import WavFolder, list_ids
+from sb_ext.data.wav_folder import WavFolder, facts_of, list_ids
 from sb_ext.values import check_choice
 
 BLOCK_SECONDS = 0.1
@@ -172,9 +172,9 @@ def sparse_sets(
     for folder in find_sparse(sparse_folder, num_speakers, overlap):
         wavs, table = folder / f"wav{sample_rate}", folder / "metadata.json"
         if wavs.is_dir():
-            ids = list_ids(wavs / FOLDERS[mixture_type])
+            ids = list_ids(wavs / FOLDERS[mixture_type], "sparse_folder")
             make = partial(_generated, wavs, mixture_type, ids, num_speakers, sample_rate)
-            facts = {"way": "generated", "ids": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
+            facts = facts_of(ids)
         elif not table.is_file():
             raise ValueError(f"sparse_folder: {folder} holds neither metadata.json nor {wavs.name}; copy it anew")
         elif not speech_folder:
@@ -197,7 +197,8 @@ def _generated(wavs, mixture_type, ids, num_speakers, sample_rate):
     if table.is_file():
         known = {one["mixture_name"]: one for one in json.loads(table.read_text(encoding="utf-8"))}
         speakers = [[int(known[name][source][0]["spk_id"]) for source in sources] for name in ids]
-    return WavFolder(wavs, FOLDERS[mixture_type], sources, ids, speakers and np.array(speakers), sample_rate)
+    speakers = speakers and np.array(speakers)
+    return WavFolder(wavs, FOLDERS[mixture_type], sources, ids, speakers, sample_rate, "sparse_folder")
 
 
 def _on_the_fly(speech_folder, table, num_speakers, sample_rate, mixture_type, noise_folder):

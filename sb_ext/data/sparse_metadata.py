@@ -1,6 +1,7 @@
 """SparseLibriMix's public metadata: who says what part of which utterance, when, and how loud."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -98,9 +99,9 @@ def read_sparse_metadata(path):
         for key in (*names, "noise"):
             for piece in _pieces(path, ids[-1], key, mixture):
                 _check(path, ids[-1], key, piece)
-    twice = next((name for place, name in enumerate(ids) if name in ids[:place]), None)
+    twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
-        raise ValueError(f"{path}: mixture_name: {twice} occurs more than once; {REMEDY}")
+        raise ValueError(f"{path}: mixture_name: {twice[0]} occurs more than once; {REMEDY}")
     speech, noise, of_source, of_noise, speakers = [], [], [], [], []
     for name, mixture in zip(ids, mixtures, strict=True):
         of_source.append([(names.index(key), _rows(speech, name, mixture[key])) for key in mixture if key in names])

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sb_ext.data.embedded import SIZES, embedded_librimix
+from sb_ext.data.embedded import SIZES
 from sb_ext.data.librimix_recipe import SPLITS
-from sb_ext.data.packed import open_or_pack
-from sb_ext.data.preparing import corpora_folder, digest, on_main_first
+from sb_ext.data.preparing import corpora_folder, embedded_in_words, embedded_speech, packed_files
 from sb_ext.data.recordings import Recordings
 from sb_ext.data.speech_folder import find_splits
 from sb_ext.data.store import MixtureStore, TextColumn
@@ -93,9 +92,8 @@ def prepare_speakers(hparams):
     description = f"utterances of {Path(folder).name}" if folder else ""
     if not folder:
         check_choice("corpus", hparams["corpus"], SIZES)
-        place = cache / f"embedded_{hparams['corpus']}"
-        folder = on_main_first(cache, lambda: embedded_librimix(place, 2, hparams["corpus"]))["librispeech_folder"]
-        description = f"utterances of the embedded corpus {hparams['corpus']!r} (synthetic speech)"
+        folder = embedded_speech(cache, hparams["corpus"])
+        description = f"utterances of the {embedded_in_words(hparams['corpus'])}"
     seconds = max(hparams["segment_seconds"] or 0, hparams["valid_segment_seconds"] or 0)
     least, made = round(seconds * hparams["sample_rate"]), {}
     for part in ("train", "valid", "test"):
@@ -117,8 +115,4 @@ def _utterances(hparams, cache, folder, key):
     split = SPLITS.get(hparams[key], hparams[key])
     check_choice(key, split, splits)
     store = Recordings(splits[split], rate, root=folder / split)
-    if not hparams["pack"]:
-        return store
-    facts = {"folder": str(folder.resolve()), "split": split, "sample_rate": rate}
-    facts["files"] = digest(list(zip(store.ids, store.lengths.tolist(), strict=True)))
-    return on_main_first(cache, lambda: open_or_pack(lambda: store, cache / "packed" / digest(facts), facts))
+    return packed_files(store, cache, folder, split) if hparams["pack"] else store

@@ -156,8 +156,10 @@ class Subset(MixtureStore):
         indices = np.asarray(indices, np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(store)):
             raise IndexError(f"Subset: indices from {indices.min()} to {indices.max()} of {len(store)} mixtures")
-        speakers = None if store.speakers is None else store.speakers[indices]
-        ids = Chosen(store.ids, indices)
+        ids, speakers = Chosen(store.ids, indices), store.speakers
+        if speakers is not None:
+            # As many for each mixture, or else no array.
+            speakers = speakers[indices] if isinstance(speakers, np.ndarray) else Chosen(speakers, indices)
         super().__init__(ids, store.lengths[indices], speakers, store.sample_rate, store.num_sources)
         self.store, self.indices = store, indices
 
@@ -166,6 +168,10 @@ class Subset(MixtureStore):
 
     def __setstate__(self, state):
         self.__init__(**state)
+
+    def source_counts(self):
+        """How many sources each mixture has, ``[N]``."""
+        return self.store.source_counts()[self.indices]
 
     def _read(self, index, start, stop):
         return self.store.read(int(self.indices[index]), start, stop)

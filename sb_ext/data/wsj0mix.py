@@ -21,7 +21,7 @@ from sb_ext.data.listed_audio import ListedAudio
 from sb_ext.data.packed import open_or_pack
 from sb_ext.data.pcm16 import from_pcm16
 from sb_ext.data.store import MixtureStore
-from sb_ext.data.wav_folder import WavFolder, list_ids
+from sb_ext.data.wav_folder import WavFolder, facts_of, list_ids
 from sb_ext.data.wsj0mix_lists import SPLITS, find_mixing_list, read_levels, read_mixing_list, speakers_of
 from sb_ext.values import check_choice
 
@@ -130,28 +130,6 @@ def find_generated(data_folder, num_speakers, sample_rate, mode):
     )
 
 
-def open_generated(folder, split, num_speakers, sample_rate):
-    """One split of a generated wsj0-mix folder; speakers are told by the names of its files.
-
-    Arguments
-    ---------
-    folder : Path
-        From :func:`find_generated`.
-    split : str
-        ``tr``, ``cv`` or ``tt``.
-    num_speakers, sample_rate : int
-
-    Raises
-    ------
-    ValueError
-        If files are missing, have another rate or length, or are named after another number of utterances.
-    """
-    ids = list_ids(folder / split / "mix")
-    speakers = np.array([speakers_of(name, num_speakers, folder / split) for name in ids], np.int64)
-    sources = [f"s{number + 1}" for number in range(num_speakers)]
-    return WavFolder(folder / split, "mix", sources, ids, speakers, sample_rate)
-
-
 def wsj0_stores(
     *, data_folder=None, wsj0_folder=None, mixing_lists=None, num_speakers=2, sample_rate=8000, mode="min",
     splits=SPLITS, pack_folder=None,
@@ -193,19 +171,29 @@ def wsj0_stores(
 
     def split_store(split):
         if data_folder:
-            folder = find_generated(data_folder, **settings)
-            make = partial(open_generated, folder, split, num_speakers, sample_rate)
-            ids = "\n".join(list_ids(folder / split / "mix"))
-            facts = {"way": "generated", "ids": hashlib.sha256(ids.encode()).hexdigest()}
+            make, facts = _generated(find_generated(data_folder, **settings) / split, num_speakers, sample_rate)
         else:
-            path = find_mixing_list(mixing_lists, num_speakers, split)
-            make = partial(OnTheFlyWsj0Mix, wsj0_folder, path, **settings)
-            facts = {"way": "onthefly", "list": hashlib.sha256(path.read_bytes()).hexdigest()}
-            levels = read_levels(mixing_lists)
-            facts["levels"] = levels and hashlib.sha256(repr(sorted(levels.items())).encode()).hexdigest()
+            make, facts = _on_the_fly(wsj0_folder, mixing_lists, split, settings)
         if not pack_folder:
             return make()
         name = f"wsj0_{num_speakers}mix_{facts['way']}_{split}_{sample_rate}_{mode}"
         return open_or_pack(make, Path(pack_folder, name), {**settings, "split": split, **facts})
 
     return {split: split_store(split) for split in splits}
+
+
+def _generated(folder, num_speakers, sample_rate):
+    ids, sources = list_ids(folder / "mix"), [f"s{number + 1}" for number in range(num_speakers)]
+
+    def make():
+        speakers = np.array([speakers_of(name, num_speakers, folder) for name in ids], np.int64)
+        return WavFolder(folder, "mix", sources, ids, speakers, sample_rate)
+
+    return make, facts_of(ids)
+
+
+def _on_the_fly(wsj0_folder, mixing_lists, split, settings):
+    path, levels = find_mixing_list(mixing_lists, settings["num_speakers"], split), read_levels(mixing_lists)
+    facts = {"way": "onthefly", "list": hashlib.sha256(path.read_bytes()).hexdigest()}
+    facts["levels"] = levels and hashlib.sha256(repr(sorted(levels.items())).encode()).hexdigest()
+    return partial(OnTheFlyWsj0Mix, wsj0_folder, path, **settings), facts

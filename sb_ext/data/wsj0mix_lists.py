@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sb_ext.data.audio_files import check_folder
-from sb_ext.data.librimix_metadata import FileColumns, Metadata
+from sb_ext.data.librimix_metadata import FileColumns, Metadata, finite
 from sb_ext.data.store import TextColumn
 
 SPLITS = ("tr", "cv", "tt")
@@ -91,33 +91,19 @@ def read_mixing_list(path, num_speakers):
         speakers.extend(speakers_of(ids[-1], num_speakers, f"{path}, line {line}"))
         which.extend(numbers.setdefault(name, len(numbers)) for name, _ in pairs)
         gains.extend(gain for _, gain in pairs)
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    _check_ids(path, [ids[place] for place in order])
     columns = FileColumns(
         TextColumn.of(numbers),
         np.array(which, np.int32).reshape(-1, num_speakers),
         np.array(gains).reshape(-1, num_speakers),
     )
-    speakers = np.array(speakers, np.int64).reshape(-1, num_speakers)[order]
-    return Metadata(str(path), TextColumn.of(ids[i] for i in order), speakers, columns.in_order(order), None)
+    return Metadata.by_id(path, ids, speakers, columns, None, "the public list")
 
 
 def _gain(path, line, text):
-    try:
-        gain = float(text)
-    except ValueError:
-        gain = float("nan")
-    if not np.isfinite(gain):
+    gain = finite(text)
+    if gain is None:
         raise ValueError(f"{path}, line {line}: gain: expected a number in dB, received {text!r}; {REMEDY}")
     return gain
-
-
-def _check_ids(path, ids):
-    if not ids:
-        raise ValueError(f"{path}: holds no mixtures; take the public list")
-    for one, other in zip(ids, ids[1:], strict=False):
-        if one == other:
-            raise ValueError(f"{path}: mixture {one} occurs more than once; delete all lines of it but one")
 
 
 def find_mixing_list(mixing_lists, num_speakers, split):

@@ -3,57 +3,38 @@
 from functools import partial
 from pathlib import Path
 
-from sb_ext.data.building import build_once
-from sb_ext.data.embedded import MIXTURES, SIZES
+from sb_ext.data.embedded import MIXTURES
 from sb_ext.data.librimix_recipe import train_folder_of
-from sb_ext.data.preparing import corpora_folder, digest, on_main_first
-from sb_ext.data.synthetic import make_corpus
+from sb_ext.data.preparing import DataOptions, embedded_in_words, embedded_speech, on_main_first
 from sb_ext.data.wsj0mix import wsj0_stores
 from sb_ext.data.wsj0mix_lists import SPLITS
 from sb_ext.data.wsj0mix_standin import make_mixing_lists
-from sb_ext.values import check_choice
 
-FOLDERS = ("data_folder", "wsj0_folder", "mixing_lists")
 ROLES = dict(zip(("train", "valid", "test"), SPLITS, strict=True))
 
 
-class Wsj0MixOptions:
-    """Where a recipe's wsj0-mix comes from, for one number of speakers.
+class Wsj0MixOptions(DataOptions):
+    """Where a recipe's wsj0-mix comes from, see :func:`sb_ext.data.recipes.prepare_wsj0mix`."""
 
-    Arguments
-    ---------
-    hparams : dict
-        See :func:`sb_ext.data.recipes.prepare_wsj0mix`.
-    count : int
-        Speakers a mixture.
-
-    Raises
-    ------
-    ValueError
-        If the options contradict one another.
-    """
+    FOLDERS = ("data_folder", "wsj0_folder", "mixing_lists", "librispeech_folder")
 
     def __init__(self, hparams, count):
-        self.hparams, self.count = hparams, count
-        self.cache = corpora_folder(hparams["corpora_folder"])
-        self.folders = {key: hparams[key] for key in FOLDERS}
-        self.own = hparams["librispeech_folder"]
-        given = [key for key in (*FOLDERS, "librispeech_folder") if hparams[key]]
+        super().__init__(hparams, count)
+        self.own = self.folders.pop("librispeech_folder")
+        self.standin = not any(self.folders.values())
+
+    def _check(self, given):
         if given not in ([], ["data_folder"], ["wsj0_folder", "mixing_lists"], ["librispeech_folder"]):
             raise ValueError(
                 f"{given[0]}: received with {', '.join(given[1:]) or 'nothing else'}; give --data_folder alone, "
                 "--wsj0_folder with --mixing_lists, --librispeech_folder for a stand-in of one's own speech, or none"
             )
-        self.standin = not given or bool(self.own)
-        check_choice("corpus", hparams["corpus"], SIZES)
 
     @property
     def description(self):
         """What the data is, for tables, but for the number of speakers."""
         if self.standin:
-            source = (
-                Path(self.own).name if self.own else f"embedded corpus {self.hparams['corpus']!r} (synthetic speech)"
-            )
+            source = Path(self.own).name if self.own else embedded_in_words(self.hparams["corpus"])
             return f"stand-in for WSJ0-mix made of {source}"
         return f"WSJ0-mix in {self.folders['data_folder']}" if self.folders["data_folder"] else "WSJ0-mix of WSJ0"
 
@@ -61,10 +42,9 @@ class Wsj0MixOptions:
         """The stores by split, of the test alone or of all three."""
         folders = self._standin() if self.standin else self.folders
         roles = {"test": ROLES["test"]} if test_only else ROLES
-        pack_folder = self.cache / "packed" / digest({key: str(folder) for key, folder in folders.items()})
         settings = {"num_speakers": self.count, "splits": tuple(roles.values())}
         settings |= {key: self.hparams[key] for key in ("sample_rate", "mode")}
-        settings["pack_folder"] = pack_folder if self.hparams["pack"] else None
+        settings["pack_folder"] = self.pack_folder(folders)
         made = on_main_first(self.cache, partial(wsj0_stores, **folders, **settings))
         return {role: made[split] for role, split in roles.items()}
 
@@ -74,17 +54,13 @@ class Wsj0MixOptions:
             source, number = Path(self.own).resolve(), self.hparams["num_test_mixtures"]
             train = train_folder_of(source, self.hparams["train_split"])
         else:
-            corpus = self.hparams["corpus"]
-            folder = self.cache / f"embedded_{corpus}"
-            source = on_main_first(self.cache, partial(make_corpus, folder, **SIZES[corpus], seed=0)) / "LibriSpeech"
-            train, number = "train-clean-100", MIXTURES[corpus]
+            source, number = embedded_speech(self.cache, self.hparams["corpus"]), MIXTURES[self.hparams["corpus"]]
+            train = "train-clean-100"
         counts = {"tr": self.hparams["num_train_mixtures"], "cv": number, "tt": number}
         splits = {"tr": train, "cv": "dev-clean", "tt": "test-clean"}
-        settings = {"source": str(source), "num_speakers": self.count, "num_mixtures": counts, "splits": splits}
-        folder = self.cache / "mixing_lists" / f"{source.name}_{self.count}speakers_{digest(settings)}"
 
         def build(place):
             make_mixing_lists(source, place, self.count, splits, counts)
 
-        on_main_first(self.cache, lambda: build_once(folder, settings, build))
-        return {"wsj0_folder": source, "mixing_lists": folder}
+        settings = {"num_mixtures": counts, "splits": splits}
+        return {"wsj0_folder": source, "mixing_lists": self.made_once("mixing_lists", source, settings, build)}

@@ -58,13 +58,12 @@ class AttractorChoices(SeparatorMeans):
         """Separate once more in each way."""
         if batch.sources is None:
             return
+        embedded, count = self.separator.embed(batch.mixture, batch.sources), batch.sources.shape[1]
         for name in self.choices:
-            if name == "fixed" and batch.sources.shape[1] != len(self.separator.attractors["fixed"].mean):
+            if name == "fixed" and count != len(self.separator.attractors["fixed"].mean):
                 continue
-            separation = self.separator(
-                batch.mixture, oracle=batch.sources, num_sources=batch.sources.shape[1], inference=name
-            )
-            for gain in si_snr_improvement(separation.sources.float(), batch)[0].tolist():
+            sources = self.separator.separate(embedded, name, count).sources
+            for gain in si_snr_improvement(sources.float(), batch)[0].tolist():
                 if not math.isnan(gain):
                     self.averages.add(f"si_snri_{name}", gain)
 
@@ -75,7 +74,7 @@ class SpeakerCounting(SeparatorMeans):
     Arguments
     ---------
     separator : sb_ext.contracts.Separator
-        One that gives as many sources as it counts, if it is not told how many there are.
+        One that chooses the number of its sources.
     stages : list of str
     """
 
@@ -87,8 +86,6 @@ class SpeakerCounting(SeparatorMeans):
         if batch.sources is None:
             return
         for row, length in enumerate(batch.lengths.tolist()):
-            mixture = batch.mixture[row : row + 1, :length]
-            counts = hasattr(self.separator, "count")
-            count = int(self.separator.count(mixture)) if counts else self.separator(mixture).sources.shape[1]
+            count = int(self.separator.count(batch.mixture[row : row + 1, :length]))
             self.averages.add("count_accuracy", float(count == batch.sources.shape[1]))
             self.averages.add("count_mean", float(count))

@@ -68,19 +68,19 @@ class EmbeddingPictures(Evaluation):
             count = sources.shape[1]
             if len(self.ids) + count > self.attractors or not sources.any(-1).all():
                 continue
-            separation = self.separator(batch.mixture[row : row + 1, :length], oracle=sources, num_sources=count)
-            if not separation.embeddings.isfinite().all():
+            embedded = self.separator.embed(batch.mixture[row : row + 1, :length], sources)
+            if not embedded.space.vectors.isfinite().all():
                 continue
+            separation = self.separator.separate(embedded, self.separator.inference, count)
             self.ids += [batch.ids[row]] * count
             self.found += _array(_in_order(separation, sources)[0]).tolist()
             self.speakers += [-1] * count if batch.speakers is None else batch.speakers[row].tolist()
-            self.plane = self.plane or self._project(separation)
+            self.plane = self.plane or self._project(embedded, separation)
 
-    def _project(self, separation):
+    def _project(self, embedded, separation):
         """The plane of a separation's loudest bins, with the attractors of every choice in it."""
-        given = separation.space, separation.weights, separation.ideal, separation.attractors.shape[1]
-        names = [name for name in CHOICES if name in self.separator.attractors]
-        chosen = {name: self.separator.attractors[name](*given)[0] for name in names}
+        names, count = [name for name in CHOICES if name in self.separator.attractors], separation.attractors.shape[1]
+        chosen = {name: self.separator.separate(embedded, name, count).attractors[0] for name in names}
         chosen.setdefault(self.separator.inference, separation.attractors[0])
         loudest = separation.mixture_magnitudes[0].argsort(descending=True)[: self.bins]
         points = separation.embeddings[0, loudest].to("cpu", torch.float64)

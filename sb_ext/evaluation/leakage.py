@@ -1,14 +1,11 @@
 """How much of the other voices is left in each estimate."""
 
-import csv
-import io
 import os
 
 import torch
 
-from sb_ext.atomic import write_text
 from sb_ext.evaluation.hooks import Evaluation
-from sb_ext.evaluation.metrics import summarize
+from sb_ext.evaluation.metrics import summarize, write_rows
 
 LIMIT_DB = 100.0
 
@@ -88,14 +85,9 @@ class Leakage(Evaluation):
         """Write the table, give the means."""
         if not self.rows:
             return {}
-        if stage == "TEST":
-            text = io.StringIO()
-            writer = csv.DictWriter(text, ["id", *self.gives], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-            write_text(os.path.join(self.folder, "test_leakage.csv"), text.getvalue())
         summaries = {name: summarize([row[name] for row in self.rows]) for name in self.gives}
         figures = {name: summary["mean"] for name, summary in summaries.items()}
         if stage == "TEST":
+            write_rows(os.path.join(self.folder, "test_leakage.csv"), self.rows)
             figures |= {f"{name}_sem": summary["sem"] for name, summary in summaries.items()}
         return figures

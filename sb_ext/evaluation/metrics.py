@@ -146,18 +146,23 @@ class MetricTable:
         return {name: summarize([row[name] for row in self.rows]) for name in names}
 
     def write_csv(self, path):
-        """Write the rows to ``path``; what is NaN, and a source that a mixture does not have, is left empty."""
-        columns = list(dict.fromkeys(name for row in self.rows for name in row)) or ["id"]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow({key: _text(value) for key, value in row.items()})
-        write_text(path, text.getvalue())
+        """Write the rows to ``path``; see write_rows."""
+        write_rows(path, self.rows)
 
     def write_summary(self, path, **about):
         """Write ``{"metrics": summary, **about}`` as JSON to ``path``; a mean of nothing is null."""
         write_json(path, {"metrics": self.summary(), **about})
+
+
+def write_rows(path, rows):
+    """Write a dict a mixture to ``path``; what is NaN, and a source that a mixture does not have, is left empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["id"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _text(value) for key, value in row.items()})
+    write_text(path, text.getvalue())
 
 
 def _text(value):

@@ -48,11 +48,12 @@ def _of_all_ranks(attractors, speakers):
     from torch.distributed.nn.functional import all_gather
 
     ranks = torch.distributed.get_world_size()
-    counts = [torch.zeros_like(speakers[:1].sum()) for _ in range(ranks)]
-    torch.distributed.all_gather(counts, torch.full_like(counts[0], len(speakers)))
+    counts = [speakers.new_zeros(()) for _ in range(ranks)]
+    torch.distributed.all_gather(counts, speakers.new_tensor(len(speakers)))
     # Ranks may hold batches of different numbers of speakers: all are sent as long as the longest.
-    missing = int(max(counts)) - len(speakers)
-    labels = [speakers.new_empty(int(max(counts))) for _ in range(ranks)]
+    longest = int(max(counts))
+    missing = longest - len(speakers)
+    labels = [speakers.new_empty(longest) for _ in range(ranks)]
     torch.distributed.all_gather(labels, nn.functional.pad(speakers, (0, missing)))
     parts = all_gather(nn.functional.pad(attractors, (0, 0, 0, missing)))
     whole = [torch.cat([part[:count] for part, count in zip(each, counts, strict=True)]) for each in (parts, labels)]

@@ -1,9 +1,10 @@
 """Negative SNR and SI-SDR, for matched signals and for all pairs of estimates and targets.
 
-Each loss comes in three forms with the same values. ``elementwise`` measures matched signals on the waveforms:
+Each loss comes in several forms with the same values. ``elementwise`` measures matched signals on the waveforms:
 this is what gradients flow through. ``pairwise`` measures all pairs on the waveforms. ``scores`` measures all pairs
 from inner products: one small matrix product instead of E x C passes over the samples, good enough to choose an
-assignment by, but not to train on, since the subtraction of large numbers loses its digits above 40 dB.
+assignment by. ``from_products`` is the same with a gradient; the subtraction of large numbers loses its digits above
+40 dB, so train on it only what does not match that well.
 """
 
 from contextlib import contextmanager

@@ -1,15 +1,56 @@
 """Masking by embeddings: each bin goes to the attractors that it is like (DANet, Chen et al. 2017, and its kin)."""
 
-import sys
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
 
 from sb_ext.contracts import AttractorSeparation, Separator
-from sb_ext.separators.attractors import KMeansAttractors
 from sb_ext.separators.counting import CosineCounting
 from sb_ext.separators.embeddings import Embeddings
 from sb_ext.separators.masking import EPS, Magnitude
+
+
+@dataclass
+class Embedded:
+    """A mixture and what a separator's network says of its bins.
+
+    Arguments
+    ---------
+    code : torch.Tensor
+        ``[B, F, L]``, the filterbank's features of the mixture, complex for an STFT.
+    magnitude : torch.Tensor
+        ``[B, F, L]``.
+    space : Embeddings
+        Of ``[B, N, D]``; N = F x L.
+    sources : torch.Tensor or None
+        ``[B, C, N]``, magnitudes of the true sources.
+    samples : int
+        T.
+    """
+
+    code: torch.Tensor
+    magnitude: torch.Tensor
+    space: Embeddings
+    sources: torch.Tensor | None
+    samples: int
+
+    @property
+    def magnitudes(self):
+        """``[B, N]``."""
+        return self.magnitude.flatten(1)
+
+    @cached_property
+    def ideal(self):
+        """The sources' shares of each bin, ``[B, C, N]``, or None."""
+        return None if self.sources is None else self.sources / (self.sources.sum(1, keepdim=True) + EPS)
+
+    def item(self, row):
+        """One item of the batch."""
+        own = slice(row, row + 1)
+        sources = None if self.sources is None else self.sources[own]
+        return Embedded(self.code[own], self.magnitude[own], self.space.item(row), sources, self.samples)
 
 
 class AttractorMasking(Separator):
@@ -85,71 +126,97 @@ class AttractorMasking(Separator):
         if freeze_filterbank:
             filterbank.requires_grad_(False)
 
-    def forward(self, mixture, *, oracle=None, num_sources=None, layers=False, inference=None):
-        """See Separator; gives an AttractorSeparation, with the attractors that ``inference`` names, if given.
+    def forward(self, mixture, *, oracle=None, num_sources=None, layers=False):
+        """See Separator; gives an AttractorSeparation.
 
         ``oracle`` gives the ideal masks, and attractors where these are chosen. Without ``num_sources`` their number is
-        that of ``oracle`` while training, and estimated otherwise: an item with fewer sources than another of its batch
-        then has silence behind them.
+        that of ``oracle`` while training or with ideal attractors, and estimated otherwise: an item with fewer sources
+        than another of its batch then has silence behind them.
         """
-        code = self.filterbank.encode(mixture)
-        magnitudes = code.abs().flatten(1)
-        name = inference or (self.training_attractors if self.training else self.inference)
-        clustered = name is not None and isinstance(self.attractors[name], KMeansAttractors)
-        weights = (self.clustering_weighting if clustered else self.weighting)(magnitudes)
-        sources = None if oracle is None else self.filterbank.encode(oracle).abs().flatten(2)
-        ideal = None if sources is None else sources / (sources.sum(1, keepdim=True) + EPS)
-        found = {"space": self.embed(code.abs()), "weights": weights, "ideal": ideal}
-        found |= {"mixture_magnitudes": magnitudes, "source_magnitudes": sources}
-        if name is None:
-            return AttractorSeparation(mixture.new_zeros(len(mixture), 0, mixture.shape[-1]), **found)
+        embedded = self.embed(mixture, oracle)
+        name = self.training_attractors if self.training else self.inference
         if num_sources is None and oracle is not None and (self.training or name == "ideal"):
             num_sources = oracle.shape[1]
+        if name is None:
+            empty = mixture.new_zeros(len(mixture), 0, mixture.shape[-1])
+            return self._separation(empty, embedded, self.weighting(embedded.magnitudes))
         if num_sources is None:
-            return self._count_first(mixture, code, found, name)
-        separation = self._separate(mixture, code, found, name, num_sources)
+            return self._count_first(embedded, name)
+        separation = self.separate(embedded, name, num_sources)
         separation.layers = (separation.sources,) if layers else ()
         return separation
 
-    def embed(self, magnitude):
-        """Embeddings of ``[B, N, D]`` from magnitudes ``[B, F, L]``; N = F x L."""
-        return Embeddings.of(self.network(self.features(magnitude))[-1].flatten(2).mT, self.unit_norm)
+    def embed(self, mixture, oracle=None):
+        """What does not depend on how attractors are found: the mixture ``[B, T]`` as Embedded."""
+        code = self.filterbank.encode(mixture)
+        magnitude = code.abs()
+        vectors = self.network(self.features(magnitude))[-1].flatten(2).mT
+        sources = None if oracle is None else self.filterbank.encode(oracle).abs().flatten(2)
+        space = Embeddings.of(vectors, self.unit_norm)
+        return Embedded(code, magnitude, space, sources, mixture.shape[-1])
 
-    def count(self, mixture):
-        """The number of sources in ``mixture [B, T]``, estimated: ``[B]``, int64."""
-        magnitude = self.filterbank.encode(mixture).abs()
-        return self.counting(self.embed(magnitude).vectors, self.clustering_weighting(magnitude.flatten(1)))
+    def separate(self, embedded, name, num_sources):
+        """Separate with the attractors that ``name`` gives.
 
-    def check_count(self, num_sources):
-        """See Separator; anchors and fixed attractors are so many and no more."""
-        chosen = self.attractors[self.inference]
-        if hasattr(chosen, "check_count"):
-            chosen.check_count(num_sources)
+        Arguments
+        ---------
+        embedded : Embedded
+            From ``embed``.
+        name : str
+            Of the separator's attractors.
+        num_sources : int
+            C.
 
-    def _separate(self, mixture, code, found, name, num_sources):
-        attractors = self.attractors[name](found["space"], found["weights"], found["ideal"], num_sources)
+        Returns
+        -------
+        AttractorSeparation
+        """
+        weights = self._weights(embedded, name)
+        attractors = self.attractors[name](embedded.space, weights, embedded.ideal, num_sources)
         if self.training and "fixed" in self.attractors:
             self.attractors["fixed"].observe(attractors)
-        similarities = self.similarity(found["space"], attractors)
-        masks = self.similarity.masks(similarities)
+        masks = self.similarity.masks(self.similarity(embedded.space, attractors))
+        magnitude, code = embedded.magnitude, embedded.code
         if self.enhancement is not None:
-            magnitude = code.abs()
             masked = masks.unflatten(-1, magnitude.shape[1:]) * magnitude.unsqueeze(1)
             masks = self.enhancement(masked, magnitude).flatten(2)
         masked = masks.float().unflatten(-1, code.shape[1:]) * code.unsqueeze(1)
-        sources = self.filterbank.decode(masked, mixture.shape[-1])
-        layered = {"attractors": attractors, "similarities": similarities, "masks": masks}
-        return AttractorSeparation(sources, **found, **layered)
+        sources = self.filterbank.decode(masked, embedded.samples)
+        return self._separation(sources, embedded, weights, attractors=attractors, masks=masks)
 
-    def _count_first(self, mixture, code, found, name):
-        most = getattr(self.attractors[name], "most", sys.maxsize)
-        counts = self.counting(found["space"].vectors, found["weights"]).clamp(max=most).tolist()
-        items = []
-        for row, count in enumerate(counts):
-            own = {key: None if value is None else _row(value, row) for key, value in found.items()}
-            item = self._separate(mixture[row : row + 1], code[row : row + 1], own, name, count)
-            items.append(nn.functional.pad(item.sources, (0, 0, 0, max(counts) - count)))
-        return AttractorSeparation(torch.cat(items), **found)
+    def count(self, mixture):
+        """See Separator."""
+        return self._counts(self.embed(mixture))
+
+    def check_count(self, num_sources):
+        """See Separator; anchors and fixed attractors are so many and no more."""
+        self.attractors[self.inference].check_count(num_sources)
+
+    def _weights(self, embedded, name):
+        weighting = self.clustering_weighting if self.attractors[name].clusters else self.weighting
+        return weighting(embedded.magnitudes)
+
+    def _counts(self, embedded):
+        return self.counting(embedded.space.vectors, self.clustering_weighting(embedded.magnitudes))
+
+    @staticmethod
+    def _separation(sources, embedded, weights, **found):
+        return AttractorSeparation(
+            sources,
+            space=embedded.space,
+            weights=weights,
+            ideal=embedded.ideal,
+            mixture_magnitudes=embedded.magnitudes,
+            source_magnitudes=embedded.sources,
+            **found,
+        )
+
+    def _count_first(self, embedded, name):
+        counts, most = self._counts(embedded).tolist(), self.attractors[name].most
+        counts = [min(count, most or count) for count in counts]
+        items = [self.separate(embedded.item(row), name, count).sources for row, count in enumerate(counts)]
+        padded = [nn.functional.pad(item, (0, 0, 0, max(counts) - item.shape[1])) for item in items]
+        return self._separation(torch.cat(padded), embedded, self._weights(embedded, name))
 
     def load_sanet(self, state):
         """Take the weights of the authors' SANet (github.com/fjiang9/sanet), for a TemporalConvNet of the same size.
@@ -178,7 +245,3 @@ def _torchaudio_name(name):
     _, place, part = module.split(".")
     part = f"conv_layers.{SANET_BLOCK.index(part)}" if part in SANET_BLOCK else part
     return f"conv_layers.{place}.{part}.{kind}"
-
-
-def _row(value, row):
-    return value.item(row) if isinstance(value, Embeddings) else value[row : row + 1]

@@ -1,7 +1,7 @@
 """Where attractors come from: the true sources, clustering, anchors, or the mean of what was seen in training.
 
-All are called with Embeddings of ``[B, N, D]``, ``weights [B, N]``, the ideal masks ``[B, C, N]`` or None, and the
-number of sources, and give ``[B, C, D]``.
+Each is called with Embeddings of ``[B, N, D]``, ``weights [B, N]``, the ideal masks ``[B, C, N]`` or None, and the
+number of sources, and gives ``[B, C, D]``.
 """
 
 import itertools
@@ -23,7 +23,23 @@ def dominance(ideal):
     return torch.zeros_like(ideal).scatter_(1, ideal.argmax(1, keepdim=True), 1.0)
 
 
-class IdealAttractors(nn.Module):
+class AttractorChoice(nn.Module):
+    """A way to find attractors."""
+
+    clusters = False
+    """Whether they are centres of clusters, for which bins may weigh otherwise."""
+    most = None
+    """The largest number of sources, where there is one."""
+
+    def check_count(self, num_sources):
+        """Raise ValueError for a number of sources that it cannot give; most can give any."""
+
+    def forward(self, embeddings, weights, ideal, num_sources):
+        """See the file."""
+        raise NotImplementedError
+
+
+class IdealAttractors(AttractorChoice):
     """Weighted means of each source's embeddings (DANet, eq. 1; SANet, eq. 2), in the order of the sources.
 
     Arguments
@@ -37,33 +53,33 @@ class IdealAttractors(nn.Module):
         self.dominant = dominant
 
     def forward(self, embeddings, weights, ideal, num_sources):
-        """See the module; raises ValueError without ``ideal``."""
+        """See AttractorChoice; raises ValueError without ``ideal``."""
         if ideal is None:
             raise ValueError("oracle: ideal attractors need the true sources; set --inference to another choice")
         return embeddings.means((dominance(ideal) if self.dominant else ideal) * weights.unsqueeze(1))
 
 
-class KMeansAttractors(nn.Module):
+class KMeansAttractors(AttractorChoice):
     """Centroids of the clusters that the embeddings form.
 
     Arguments
     ---------
-    kmeans : sb_ext.clustering.KMeans or SoftKMeans
+    kmeans : sb_ext.clustering.KMeans or sb_ext.soft_clustering.SoftKMeans
     """
+
+    clusters = True
 
     def __init__(self, kmeans):
         super().__init__()
         self.kmeans = kmeans
 
     def forward(self, embeddings, weights, ideal, num_sources):
-        """See the module."""
-        # A spherical clustering looks at directions by itself.
-        spherical = getattr(self.kmeans, "spherical", False) and not self.kmeans.unnormalised
-        points = embeddings.vectors if spherical else embeddings.tensor()
+        """See AttractorChoice."""
+        points = embeddings.vectors if self.kmeans.by_direction else embeddings.tensor()
         return self.kmeans(points, weights, num_sources)[1]
 
 
-class AnchorAttractors(nn.Module):
+class AnchorAttractors(AttractorChoice):
     """Each set of anchors gives a set of attractors, and the set whose attractors are least alike is taken (ADANet).
 
     Which one that is carries no gradient, so that all others are looked at without.
@@ -96,7 +112,7 @@ class AnchorAttractors(nn.Module):
             )
 
     def forward(self, embeddings, weights, ideal, num_sources):
-        """See the module; raises ValueError for more sources than anchors."""
+        """See AttractorChoice; raises ValueError for more sources than anchors."""
         self.check_count(num_sources)
         subsets = list(itertools.combinations(range(len(self.anchors)), num_sources))
         with torch.no_grad():
@@ -122,7 +138,7 @@ def _likeness(attractors):
     return products[:, first, second].amax(-1) if len(first) else products[:, 0, 0]
 
 
-class FixedAttractors(nn.Module):
+class FixedAttractors(AttractorChoice):
     """The mean of the attractors that training met, each in the order that is nearest to the mean so far.
 
     Arguments
@@ -162,7 +178,7 @@ class FixedAttractors(nn.Module):
             )
 
     def forward(self, embeddings, weights, ideal, num_sources):
-        """See the module; raises ValueError for a number of sources that training did not have."""
+        """See AttractorChoice; raises ValueError for a number of sources that training did not have."""
         self.check_count(num_sources)
         if not self.seen:
             raise ValueError(

@@ -54,7 +54,8 @@ class Conditioned(Separator):
 
     def __init__(self, basic, embedding, filterbank, stack, num_passes=1, inference_passes=None, freeze_basic=True):
         super().__init__()
-        for name, passes in (("num_passes", num_passes), ("inference_passes", inference_passes or num_passes)):
+        inference_passes = num_passes if inference_passes is None else inference_passes
+        for name, passes in (("num_passes", num_passes), ("inference_passes", inference_passes)):
             if not isinstance(passes, int) or passes < 1:
                 raise ValueError(f"{name}: expected a whole number of at least 1, received {passes!r}")
         if stack.embedding_size != embedding.num_outputs:
@@ -83,7 +84,7 @@ class Conditioned(Separator):
         self._check_reach(layers)
         with torch.no_grad() if self.freeze_basic else contextlib.nullcontext():
             first = self.basic(mixture, oracle=oracle, num_sources=num_sources).sources
-        passes = self.num_passes if self.training else self.inference_passes or self.num_passes
+        passes = self.num_passes if self.training else self.inference_passes
         estimates = (first, *self.refine(mixture, first, passes))
         return Separation(estimates[-1], estimates[self.freeze_basic :] if layers else ())
 

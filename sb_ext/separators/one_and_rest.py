@@ -59,6 +59,10 @@ class OneAndRest(Separator):
             found.append(one)
         return Separation(torch.stack([*found, rest], 1))
 
+    def count(self, mixture):
+        """See Separator; a silent mixture has one."""
+        return self._counted(mixture).any(-1).sum(1).clamp_min(1)
+
     def _split(self, rest):
         """``[B, T]`` to one source and all others, ``[B, T]`` each."""
         return self.separator(rest, num_sources=2).sources.unbind(1)

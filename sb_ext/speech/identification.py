@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from speechbrain.lobes.models.ECAPA_TDNN import Classifier
 from torch import nn
 
 from sb_ext.contracts import Separation, Separator
@@ -29,15 +30,15 @@ class LinearHead(nn.Module):
 
     def __init__(self, num_inputs, num_classes):
         super().__init__()
-        self.num_classes, self.linear = num_classes, nn.Linear(num_inputs, num_classes)
+        self.linear = nn.Linear(num_inputs, num_classes)
 
     def forward(self, embeddings):
         """``[B, D]`` to ``[B, K]``."""
         return self.linear(NORM * nn.functional.normalize(embeddings))
 
 
-class CosineHead(nn.Module):
-    """Cosines with one direction a speaker, for AM-softmax (Wang et al. 2018): ``[B, D]`` to ``[B, K]``.
+class CosineHead(Classifier):
+    """SpeechBrain's cosines with one direction a speaker, for AM-softmax (Wang et al. 2018): ``[B, D]`` to ``[B, K]``.
 
     Arguments
     ---------
@@ -46,13 +47,11 @@ class CosineHead(nn.Module):
     """
 
     def __init__(self, num_inputs, num_classes):
-        super().__init__()
-        self.num_classes, self.weight = num_classes, nn.Parameter(torch.empty(num_classes, num_inputs))
-        nn.init.xavier_uniform_(self.weight)
+        super().__init__(num_inputs, out_neurons=num_classes)
 
     def forward(self, embeddings):
         """``[B, D]`` to ``[B, K]``."""
-        return nn.functional.linear(nn.functional.normalize(embeddings), nn.functional.normalize(self.weight))
+        return super().forward(embeddings.unsqueeze(1)).squeeze(1)
 
 
 class SpeakerIdentifier(Separator):

@@ -2,21 +2,23 @@
 
 import argparse
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.cluster.vq import kmeans2
 from torch import nn
-from torchaudio.functional import compute_deltas
+from torchaudio.functional import compute_deltas, resample
 from torchaudio.transforms import MFCC
 from tqdm import tqdm
 from transformers import HubertModel
 from transformers.models.hubert.modeling_hubert import _compute_mask_indices
 
-from sb_ext.atomic import check_writable, whole_file, write_json
-from sb_ext.data.audio_files import read_header, read_samples, resampled_length, resampled_slice
+from sb_ext.atomic import check_writable, whole_file, write_json, write_text
+from sb_ext.data.recordings import Recordings
 from sb_ext.data.speech_folder import find_splits
+from sb_ext.recorder import csv_text
 from sb_ext.speech.small import SAMPLE_RATE, save_speech_model, small_config
 
 STATE = "training.pt"
@@ -35,29 +37,26 @@ class Crops:
     ---------
     paths : list of Path
     seconds : float
+    sample_rate : int
+        Hz; of separators that will be listened to. Speech goes through it as through a :class:`Representation`.
     """
 
-    def __init__(self, paths, seconds):
-        self.paths, self.length = paths, round(seconds * SAMPLE_RATE)
-        self.headers = [read_header(path) for path in paths]
+    def __init__(self, paths, seconds, sample_rate):
+        self.sample_rate = sample_rate
+        self.store, self.length = Recordings(paths, sample_rate), round(seconds * sample_rate)
 
     def draw(self, size, rng):
         """``[size, T]``, of zero mean and unit variance."""
-        crops = np.stack([self._crop(index, rng) for index in rng.integers(len(self.paths), size=size)])
-        crops -= crops.mean(1, keepdims=True)
-        return torch.from_numpy(crops / np.sqrt(crops.var(1, keepdims=True) + 1e-7))
+        crops = np.stack([self._crop(index, rng) for index in rng.integers(len(self.store), size=size)])
+        crops = resample(torch.from_numpy(crops), self.sample_rate, SAMPLE_RATE)
+        variance, mean = torch.var_mean(crops, 1, correction=0, keepdim=True)
+        return (crops - mean) / (variance + 1e-7).sqrt()
 
     def _crop(self, index, rng):
-        path, header = self.paths[index], self.headers[index]
-        frames = resampled_length(header.frames, header.sample_rate, SAMPLE_RATE)
+        frames = int(self.store.lengths[index])
         start = int(rng.integers(max(1, frames - self.length + 1)))
-        stop = min(frames, start + self.length)
-
-        def read(first, last):
-            return read_samples(path, header, first, last)[:, 0]
-
-        crop = resampled_slice(read, header.frames, header.sample_rate, SAMPLE_RATE, start, stop)
-        return np.resize(crop, self.length).astype(np.float32)
+        crop, _ = self.store.read(int(index), start, min(frames, start + self.length))
+        return np.resize(crop, self.length)
 
 
 class MaskedPrediction(nn.Module):
@@ -151,12 +150,16 @@ def pretrain(options):
     """Train, save, and give the validation figures."""
     check_writable("out", options.out)
     files = find_splits(Path(options.folder).expanduser())
-    crops = {kind: Crops(_of_kind(files, kind, options.folder), options.seconds) for kind in ("train", "dev")}
+    crops = {
+        kind: Crops(_of_kind(files, kind, options.folder), options.seconds, options.sample_rate)
+        for kind in ("train", "dev")
+    }
     torch.manual_seed(options.seed)
     model = MaskedPrediction(small_config(options.hidden, options.blocks, options.channels), options.clusters)
     model.to(options.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     done, curve = _resume(model, optimizer, options)
+    began = time.monotonic() - (curve[-1]["seconds"] if curve else 0)
     if not done:
         waves = crops["train"].draw(CLUSTERED, np.random.default_rng([options.seed, 2])).to(options.device)
         model.find_clusters(waves, options.seed)
@@ -166,14 +169,16 @@ def pretrain(options):
             loss = train_step(model, optimizer, crops["train"], step, options)
             bar.update()
             if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-                curve = [*curve, {"step": step + 1, "loss": loss, **validate(model, crops["dev"], options)}]
+                found = {"train_loss": loss, **validate(model, crops["dev"], options)}
+                curve = [*curve, {"steps": step + 1, "seconds": round(time.monotonic() - began, 1), **found}]
                 _save(model, optimizer, step + 1, curve, options)
-            shown = {name: f"{value:.3f}" for name, value in (curve[-1] if curve else {}).items() if name != "step"}
-            bar.set_postfix(shown | {"loss": f"{loss:.2f}"})
+                bar.set_postfix({name: f"{value:.3f}" for name, value in found.items()})
     save_speech_model(model.hubert, options.out)
-    about = {"options": vars(options), "files": {kind: len(one.paths) for kind, one in crops.items()}, "curve": curve}
-    write_json(os.path.join(options.out, "pretraining.json"), about)
-    return curve[-1]
+    figures = {name: curve[-1][name] for name in ("accuracy", "chance")}
+    files = {kind: len(one.store) for kind, one in crops.items()}
+    about = {"steps": options.steps, "seconds": curve[-1]["seconds"], "device": options.device, "files": files}
+    write_json(os.path.join(options.out, "test_summary.json"), about | {"options": vars(options), "stats": figures})
+    return figures
 
 
 def _of_kind(files, kind, folder):
@@ -191,6 +196,7 @@ def _save(model, optimizer, step, curve, options):
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "curve": curve}
     with whole_file(os.path.join(options.out, STATE)) as temporary:
         torch.save(state | {"settings": _settings(options)}, temporary)
+    write_text(os.path.join(options.out, "curve.csv"), csv_text(list(curve[0]), curve))
 
 
 def _resume(model, optimizer, options):
@@ -220,6 +226,7 @@ def parse(argv=None):
     parser.add_argument("--steps", type=_count, default=600)
     parser.add_argument("--batch_size", type=_count, default=8)
     parser.add_argument("--seconds", type=_seconds, default=2.0, help="of each crop")
+    parser.add_argument("--sample_rate", type=int, choices=(8000, 16000), default=16000, help="of the separators")
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--hidden", type=_count, default=128, help="width of the context network, a multiple of 8")
     parser.add_argument("--blocks", type=_count, default=3, help="its depth")

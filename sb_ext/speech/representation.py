@@ -61,7 +61,8 @@ class Representation(nn.Module):
         self._check_rate()
         if segment_seconds is not None:
             self._check_length(round(segment_seconds * sample_rate), "segment_seconds")
-        self.weights = _layer_weights(layer, self.config.num_hidden_layers) if weighted else None
+        weights = _layer_weights(layer, self.config.num_hidden_layers) if weighted else None
+        self.register_buffer("weights", weights, persistent=False)
         if not weighted:
             _shorten(speech_model.model, layer)
         # In a tuple, modules are not registered.
@@ -104,7 +105,7 @@ class Representation(nn.Module):
         vectors = self.speech_model.extract_features(signals.to(dtype)).to(signals.dtype)
         if self.weights is None:
             return vectors
-        return torch.tensordot(torch.tensor(self.weights, dtype=vectors.dtype, device=vectors.device), vectors, 1)
+        return torch.tensordot(self.weights.to(vectors), vectors, 1)
 
     def _check_rate(self):
         rate = self.sample_rate
@@ -137,7 +138,7 @@ def _layer_weights(weights, num_blocks):
             f"layer: expected {num_blocks + 1} weights, one for the first block's input and one for each of the "
             f"{num_blocks} blocks, received {len(weights)}"
         )
-    return [float(weight) for weight in weights]
+    return torch.tensor([float(weight) for weight in weights])
 
 
 def _shorten(model, layer):

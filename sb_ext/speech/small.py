@@ -1,14 +1,13 @@
 """The smallest HuBERT that is worth its name, and its folder in Hugging Face's format."""
 
 import logging
-import os
-import shutil
-import tempfile
+from pathlib import Path
 
 import torch
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
-from sb_ext.data.recipes import corpora_folder
+from sb_ext.data.building import build_once
+from sb_ext.data.preparing import corpora_folder
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,6 @@ def small_config(hidden=128, blocks=3, channels=64):
 
 def save_speech_model(model, folder):
     """Write a model's ``config.json``, weights and ``preprocessor_config.json``; waveforms are to be normalised."""
-    os.makedirs(folder, exist_ok=True)
     model.save_pretrained(folder)
     preprocessor = Wav2Vec2FeatureExtractor(sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=False)
     preprocessor.save_pretrained(folder)
@@ -54,26 +52,15 @@ def untrained(seed=0, hidden=128, blocks=3, channels=64):
     Returns
     -------
     str
-        ``speech_models/untrained-…`` where the embedded corpora are; made once.
+        ``speech_models/untrained-hubert-…`` where the embedded corpora are; made once.
     """
-    name = f"untrained-{hidden}-{blocks}-{channels}-{seed}"
-    parent = os.path.join(corpora_folder(), "speech_models")
-    folder = os.path.join(parent, name)
     logger.warning("The speech model's weights are random: train a small one with python -m sb_ext.speech.pretrain")
-    if not os.path.isdir(folder):
-        os.makedirs(parent, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent) as temporary, torch.random.fork_rng(devices=[]):
+    settings = {"hidden": hidden, "blocks": blocks, "channels": channels, "seed": seed}
+    name = "-".join(map(str, ("untrained", "hubert", *settings.values())))
+
+    def build(folder):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            save_speech_model(HubertModel(small_config(hidden, blocks, channels)), os.path.join(temporary, name))
-            _move(os.path.join(temporary, name), folder)
-    return folder
+            save_speech_model(HubertModel(small_config(hidden, blocks, channels)), folder)
 
-
-def _move(made, folder):
-    """Into place at once; another process may have been faster."""
-    try:
-        os.rename(made, folder)
-    except OSError:
-        if not os.path.isdir(folder):
-            raise
-        shutil.rmtree(made)
+    return str(build_once(Path(corpora_folder(), "speech_models", name), settings, build))

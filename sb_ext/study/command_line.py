@@ -5,7 +5,7 @@ import os
 import shlex
 
 from sb_ext.study.checks import StudyError
-from sb_ext.study.row import NEEDS, is_folder
+from sb_ext.study.row import is_folder
 
 RUNS = os.path.join("results", "study")
 """Where training folders lie, below the repository's root."""
@@ -17,12 +17,12 @@ def training_folder(row, runs):
 
 
 def recipe_folder(row, root):
-    """Where the row's ``train.py`` lies."""
-    return os.path.join(root, "recipes", row.recipe)
+    """Where the row's ``train.py`` lies; of a module, the root."""
+    return os.fspath(root) if row.module else os.path.join(root, "recipes", row.recipe)
 
 
 def words(row, root, runs):
-    """What stands behind ``python``, from within the recipe's folder.
+    """What stands behind ``python``, from within the folder of :func:`recipe_folder`.
 
     Arguments
     ---------
@@ -36,20 +36,22 @@ def words(row, root, runs):
     -------
     list of str
     """
-    root, here = os.path.realpath(root), recipe_folder(row, os.path.realpath(root))
-    runs = os.path.join(root, runs)
-    needed = row.needs and os.path.relpath(training_folder(row.needs, runs), root)
+    root = os.path.realpath(root)
+    runs, here = os.path.join(root, runs), recipe_folder(row, root)
+    output = os.path.relpath(training_folder(row, runs), here)
+    needed = {f"{{{word}}}": os.path.relpath(training_folder(one, runs), here) for word, one in row.needs.items()}
+    given = {key: _placed(value, needed) for key, value in {**row.corpus.settings, **row.overrides}.items()}
+    for key, value in given.items():
+        if is_folder(key) and isinstance(value, str) and not any(folder in value for folder in needed.values()):
+            given[key] = os.path.relpath(os.path.join(root, value), here)
+    seed, steps = str(row.seed), [] if row.steps is None else [str(row.steps)]
+    if row.module:
+        line = ["-m", row.module, given.pop("librispeech_folder"), *_options(row, given)]
+        return [*line, "--seed", seed, "--out", output, *(["--steps", *steps] if steps else [])]
     line = ["train.py", f"hparams/{row.yaml}.yaml"]
     line += ["--budget", row.budget] if row.budget is not None else []
-    for key, value in {**row.corpus.settings, **row.overrides}.items():
-        if is_folder(key) and isinstance(value, str):
-            value = os.path.relpath(os.path.join(root, value.replace(NEEDS, needed or "")), here)
-        elif needed:
-            value = _replaced(value, os.path.relpath(os.path.join(root, needed), here))
-        line += [f"--{key}", _checked(as_yaml(value), f"{row.name}: {key}")]
-    line += ["--seed", str(row.seed), "--output_folder", os.path.relpath(training_folder(row, runs), here)]
-    line += ["--optimizer_step_limit", str(row.steps)] if row.steps is not None else []
-    return [*line, "--noprogressbar"]
+    line += [*_options(row, given), "--seed", seed, "--output_folder", output]
+    return [*line, *(["--optimizer_step_limit", *steps] if steps else []), "--noprogressbar"]
 
 
 def shown(row, root):
@@ -64,7 +66,8 @@ def shown(row, root):
     "cd recipes/LibriMix && python train.py hparams/pit.yaml --budget mini --librispeech_folder ../../../data/Mini \
 --pairing '!new:x.Y' --seed 1"
     """
-    return f"cd recipes/{row.recipe} && python {shlex.join(words(row, root, RUNS))}"
+    line = f"python {shlex.join(words(row, root, RUNS))}"
+    return line if row.module else f"cd recipes/{row.recipe} && {line}"
 
 
 def as_yaml(value):
@@ -91,12 +94,22 @@ def _flow(value):
     return json.dumps(value)
 
 
-def _replaced(value, needed):
+def _placed(value, needed):
+    """A value with folders in the place of the words that stand for them."""
     if isinstance(value, dict):
-        return {key: _replaced(item, needed) for key, item in value.items()}
+        return {key: _placed(item, needed) for key, item in value.items()}
     if isinstance(value, list):
-        return [_replaced(item, needed) for item in value]
-    return value.replace(NEEDS, needed) if isinstance(value, str) else value
+        return [_placed(item, needed) for item in value]
+    if isinstance(value, str):
+        for word, folder in needed.items():
+            value = value.replace(word, folder)
+    return value
+
+
+def _options(row, given):
+    return [
+        word for key, value in given.items() for word in (f"--{key}", _checked(as_yaml(value), f"{row.name}: {key}"))
+    ]
 
 
 def _checked(text, where):

@@ -19,6 +19,8 @@ CURVE = (
 CURVE_POINTS = 40
 TESTED = ("si_snr", "si_snri", "sdr", "sdri", "stoi", "pesq")
 SELF_EVALUATED = ("same_index", "swap_gap", "plausible", "ground_truth", "correlation")
+ATTRACTORS = ("ideal", "fixed", "euclidean", "spherical")
+OTHERS = (*(f"si_snri_{name}" for name in ATTRACTORS), "count_accuracy", "leakage", "eer", "accuracy", "chance")
 
 
 def collect(row, folder, root, threads):
@@ -43,7 +45,7 @@ def collect(row, folder, root, threads):
         "id": row.id,
         "name": row.name,
         **row.configuration,
-        "needs": row.needs and row.needs.id,
+        "needs": [needed.id for needed in row.needs.values()],
         "fingerprint": row.fingerprint,
         "command": shown(row, root),
         "steps": summary["steps"],
@@ -57,9 +59,6 @@ def collect(row, folder, root, threads):
         "curve_columns": list(CURVE),
         "curve": curve(folder),
     }
-
-
-CHOICES = ("si_snri_ideal", "si_snri_fixed", "si_snri_euclidean", "si_snri_spherical", "count_accuracy")
 
 
 def figures(folder):
@@ -81,7 +80,7 @@ def figures(folder):
         **{name: _mean(found.get(name)) for name in SELF_EVALUATED},
         **_assignment(folder),
         **_test_sets(folder),
-        **_choices(summary.get("stats", {})),
+        **_others(summary.get("stats", {})),
     }
 
 
@@ -89,21 +88,21 @@ def _test_sets(folder):
     """``test_sets``: name to mean and standard error of the improvements and number of mixtures; not there if none."""
     sets = {}
     for path in sorted(Path(folder, TEST_SETS).glob("*/test_summary.json")):
-        metrics = _json(path).get("metrics", {})
+        summary = _json(path)
+        metrics, counted = summary.get("metrics", {}), _finite(summary.get("stats", {}).get("count_accuracy"))
         sets[path.parent.name] = {
             name: {key: _finite(metrics[name].get(key)) for key in ("mean", "sem", "count")}
             for name in ("si_snri", "sdri")
             if name in metrics
         }
-        counted = _finite(_json(path).get("stats", {}).get("count_accuracy"))
         sets[path.parent.name] |= {} if counted is None else {"count_accuracy": counted}
     flat = {f"si_snri_{name}": found["si_snri"]["mean"] for name, found in sets.items() if "si_snri" in found}
     return {TEST_SETS: sets, **flat} if sets else {}
 
 
-def _choices(stats):
-    """Figures of other attractors than the recipe's own, and of counting speakers; not there if none."""
-    return {name: _finite(stats[name]) for name in sorted(stats) if name in CHOICES}
+def _others(stats):
+    """Figures that only some recipes give; not there if none."""
+    return {name: _finite(stats[name]) for name in sorted(stats) if name in OTHERS}
 
 
 def _assignment(folder):
@@ -113,14 +112,16 @@ def _assignment(folder):
     is from the last layer's.
     """
     rows = read_curve(str(Path(folder, "curve.csv")))
-    found = {"switched": None, "dropped": None}
-    if any(row.get("valid_switching") for row in rows):
-        for name, column in (("switched", "valid_switching"), ("dropped", "train_dropped")):
-            values = [value for value in (_decimal(row.get(column)) for row in rows) if value is not None]
-            found[name] = round(100 * sum(values) / len(values), 3)
+    switched = _percent(rows, "valid_switching")
+    dropped = None if switched is None else _percent(rows, "train_dropped")
     distances = read_curve(str(Path(folder, "layer_decoupling.csv")))
     apart = [100 * float(row["distance"]) / int(row["epochs"]) for row in distances[:1]]
-    return {**found, "decoupling": round(apart[0], 3) if apart else None}
+    return {"switched": switched, "dropped": dropped, "decoupling": round(apart[0], 3) if apart else None}
+
+
+def _percent(rows, column):
+    values = [value for value in (_decimal(row.get(column)) for row in rows) if value is not None]
+    return round(100 * sum(values) / len(values), 3) if values else None
 
 
 def curve(folder):

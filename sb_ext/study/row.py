@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
-NEEDS = "{needs}"
-"""Stands in an override for the training folder of the row that is needed."""
+NEEDS = "needs"
+"""In braces, the word that stands in an override for the training folder of the row that is needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,22 +22,24 @@ class Corpus:
 class Row:
     """One training: a recipe with a YAML file, on a corpus, from a seed, within ``steps`` or ``minutes`` (or None).
 
-    ``needs`` is the Row whose trained model this one starts from, or None. ``budget_digest`` changes with the values in
-    the budget's file.
+    ``module`` is run in the recipe's place where there is one. ``needs`` has the Rows whose trained models this one
+    starts from, by the words that stand for them in the overrides. ``budget_digest`` changes with the values in the
+    budget's file.
     """
 
     name: str
     label: str
     recipe: str
-    yaml: str
+    yaml: str | None
     corpus: Corpus
     budget: str | None
     steps: int | None
     minutes: float | None
     overrides: dict
     seed: int
-    needs: "Row | None" = None
+    needs: dict = field(default_factory=dict)
     budget_digest: str = ""
+    module: str | None = None
 
     @property
     def id(self):
@@ -47,9 +49,9 @@ class Row:
     @property
     def configuration(self):
         """Everything that the row's figures depend on, but for the code."""
+        what = {"module": self.module} if self.module else {"recipe": self.recipe, "yaml": self.yaml}
         return {
-            "recipe": self.recipe,
-            "yaml": self.yaml,
+            **what,
             "corpus": self.corpus.name,
             "budget": self.budget,
             "steps": self.steps,
@@ -63,7 +65,9 @@ class Row:
         """Eight characters that change with the configuration, and not with where a corpus lies."""
         # Another machine may keep the corpus elsewhere, and it is still the same corpus.
         data = {key: PurePath(value).name if is_folder(key) else value for key, value in self.corpus.settings.items()}
-        needs = self.needs and self.needs.fingerprint
+        needs = {word: row.fingerprint for word, row in self.needs.items()}
+        # As it was when a row could need one other only.
+        needs = needs.get(NEEDS) if needs.keys() <= {NEEDS} else needs
         text = json.dumps([self.configuration, data, needs, self.budget_digest], sort_keys=True)
         return hashlib.sha1(text.encode()).hexdigest()[:8]
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from sb_ext.configuration import flattened
@@ -11,7 +12,7 @@ from sb_ext.study.row import NEEDS, Corpus, Row
 from sb_ext.yaml_keys import known_part
 
 SHARED_KEYS = ("recipe", "corpus", "budget", "steps", "minutes", "overrides", "seeds")
-ROW_KEYS = ("name", "label", "yaml", "needs", *SHARED_KEYS)
+ROW_KEYS = ("name", "label", "yaml", "module", "needs", *SHARED_KEYS)
 SET_BY_STUDY = ("seed", "output_folder")
 COUNTS = {"steps": (int, "a whole number above 0"), "minutes": ((int, float), "a number above 0")}
 
@@ -67,12 +68,15 @@ def read_rows(path, root="."):
     corpora = _corpora(file["corpora"], f"{path}: corpora")
     expanded = {}
     for place, given in enumerate(require_type(file["rows"], list, f"{path}: rows", "a list"), 1):
-        require_keys(given, ROW_KEYS, f"{path}: row {place}", required=("name", "yaml"))
+        require_keys(given, ROW_KEYS, f"{path}: row {place}", required=("name",))
         where = f"{path}: row {given['name']!r}"
+        if ("yaml" in given) == ("module" in given):
+            raise StudyError(f"{where}: give it either 'yaml', a recipe's file, or 'module', a command of sb_ext")
         if given["name"] in expanded:
             raise StudyError(f"{where}: a second row of this name; give each its own")
-        overrides = merge(*(_overrides(part, where) for part in (defaults, given)))
-        settings = {"recipe": "LibriMix", "seeds": [0], **defaults, **given, "overrides": overrides}
+        defaults_here = {} if "module" in given else defaults
+        overrides = merge(*(_overrides(part, where) for part in (defaults_here, given)))
+        settings = {"recipe": "LibriMix", "seeds": [0], **defaults_here, **given, "overrides": overrides}
         settings["budget_digest"] = _budget_digest(settings, root, where)
         expanded[given["name"]] = _expand(settings, corpora, expanded, where)
     return [row for rows in expanded.values() for row in rows.values()]
@@ -128,14 +132,15 @@ def _expand(settings, corpora, earlier, where):
             name=settings["name"],
             label=settings.get("label", settings["name"]),
             recipe=settings["recipe"],
-            yaml=settings["yaml"],
+            yaml=settings.get("yaml"),
+            module=settings.get("module"),
             corpus=corpus,
             budget=settings.get("budget"),
             steps=settings.get("steps"),
             minutes=settings.get("minutes"),
             overrides=settings["overrides"],
             seed=seed,
-            needs=needed.get(seed),
+            needs={word: of_seed[seed] for word, of_seed in needed.items()},
             budget_digest=settings["budget_digest"],
         )
         for seed in settings["seeds"]
@@ -143,16 +148,27 @@ def _expand(settings, corpora, earlier, where):
 
 
 def _needed(settings, earlier, where):
-    """Seed to the needed Row; empty where nothing is needed."""
-    used = NEEDS in json.dumps(settings["overrides"])
-    if settings.get("needs") is None:
-        if used:
-            raise StudyError(f"{where}: overrides: {NEEDS} stands there and 'needs' names no row")
-        return {}
-    rows = earlier[one_of(settings["needs"], earlier, f"{where}: needs (rows above it)")]
-    if not used:
-        raise StudyError(f"{where}: needs: no override says where the folder goes; write it as {NEEDS}")
-    missing = [seed for seed in settings["seeds"] if seed not in rows]
-    if missing:
-        raise StudyError(f"{where}: seeds: {settings['needs']!r} has no seed {missing[0]}, which is needed; add it")
-    return rows
+    """Word to the Row that stands for it, by seed."""
+    given = settings.get("needs") or {}
+    given = (
+        {NEEDS: given}
+        if isinstance(given, str)
+        else require_type(given, dict, f"{where}: needs", "a row, or words with rows")
+    )
+    text = json.dumps(settings["overrides"])
+    for word in given:
+        if f"{{{word}}}" not in text:
+            raise StudyError(f"{where}: needs: no override says where the folder goes; write it as {{{word}}}")
+    unknown = [word for word in re.findall(r"\{(\w+)\}", text) if word not in given]
+    if unknown:
+        raise StudyError(f"{where}: overrides: {{{unknown[0]}}} stands there and 'needs' names no row for it")
+    return {word: _by_seed(name, settings["seeds"], earlier, where) for word, name in given.items()}
+
+
+def _by_seed(name, seeds, earlier, where):
+    """Seed to the row of this name and seed, or to its only one."""
+    rows = earlier[one_of(name, earlier, f"{where}: needs (rows above it)")]
+    missing = [seed for seed in seeds if seed not in rows]
+    if missing and len(rows) > 1:
+        raise StudyError(f"{where}: seeds: {name!r} has no seed {missing[0]}, which is needed; add it")
+    return {seed: rows.get(seed) or next(iter(rows.values())) for seed in seeds}

@@ -32,10 +32,12 @@ def select(rows, patterns):
         if not matching:
             raise StudyError(f"--only {pattern}: no such row (known: {', '.join(dict.fromkeys(r.name for r in rows))})")
         for row in matching:
-            while row is not None:
-                chosen.add(row.id)
-                row = row.needs
+            chosen |= _with_needed(row)
     return [row for row in rows if row.id in chosen]
+
+
+def _with_needed(row):
+    return {row.id}.union(*map(_with_needed, row.needs.values()))
 
 
 def plan(rows, records, root, again):
@@ -108,7 +110,7 @@ def run(rows, place, results, workers=1, again=False):
             while waiting or pending:
                 # A row that needs an unfinished one must not hold a worker: others can go first.
                 unfinished = {row.id for row in [*waiting, *pending.values()]}
-                ready = [row for row in waiting if row.needs is None or row.needs.id not in unfinished]
+                ready = [row for row in waiting if not unfinished & {needed.id for needed in row.needs.values()}]
                 for row in ready[: workers - len(pending)]:
                     waiting.remove(row)
                     pending[pool.submit(_one, row, place, results)] = row

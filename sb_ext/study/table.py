@@ -1,7 +1,7 @@
 """The study as a page of Markdown: the claims, the rows, and how to add one."""
 
 from sb_ext.study.claims import NOT_RUN, judge
-from sb_ext.study.record import state
+from sb_ext.study.record import ATTRACTORS, state
 from sb_ext.study.statistics import Estimate, by_name
 
 INTRODUCTION = """\
@@ -43,6 +43,8 @@ last validation's SI-SNRi, where a collapse shows. Self-evaluation and the truth
 items left out; *layer 1 from last*: mean difference of these two layers' switching curves; means over the epochs."""
 
 SETS = ("3mix", "4mix", "5mix", "sparse3mix", "sparse4mix", "sparse5mix")
+FURTHER = {f"si_snri_{name}": f"on {name}" for name in SETS}
+FURTHER |= {f"si_snri_{name}": f"{name} attractors" for name in ATTRACTORS}
 FIGURES = {
     "SI-SNRi (dB)": "si_snri",
     "Oracle SI-SNRi (dB)": "si_snri_oracle",
@@ -52,14 +54,11 @@ FIGURES = {
     "Switched (%)": "switched",
     "Dropped (%)": "dropped",
     "Layer 1 from last (%)": "decoupling",
-    **{f"on {name} (dB)": f"si_snri_{name}" for name in SETS},
-    **{f"{name} attractors (dB)": f"si_snri_{name}" for name in ("ideal", "fixed", "euclidean", "spherical")},
+    **{f"{words} (dB)": figure for figure, words in FURTHER.items()},
     "Counted right (share)": "count_accuracy",
 }
 NAMES = {"si_snri": "", "si_snri_oracle": "oracle", "self_evaluation": "self-evaluation", "ground_truth": "truth"}
-NAMES |= {"switched": "switched", "dropped": "dropped", "decoupling": "layer 1 from last"}
-NAMES |= {f"si_snri_{name}": f"on {name}" for name in SETS}
-NAMES |= {f"si_snri_{name}": f"{name} attractors" for name in ("ideal", "fixed", "euclidean", "spherical")}
+NAMES |= {"switched": "switched", "dropped": "dropped", "decoupling": "layer 1 from last"} | FURTHER
 NAMES |= {"last_si_snri": "at the end", "last_self_evaluation": "self-evaluation at the end"}
 HEADINGS = ("Method", "Row", "Seeds", *FIGURES, "Plausible", "Steps", "Minutes", "Device")
 

@@ -62,8 +62,9 @@ def train(row, place):
         When ``place.stop`` is set meanwhile.
     """
     folder = Path(place.root, training_folder(row, place.runs))
-    if row.needs and not is_finished(Path(place.root, training_folder(row.needs, place.runs))):
-        raise RowFailed(f"needs the training folder of {row.needs.id}, which is not on this machine; train that first")
+    for needed in row.needs.values():
+        if not is_finished(Path(place.root, training_folder(needed, place.runs))):
+            raise RowFailed(f"needs the training folder of {needed.id}, which is not on this machine; train that first")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder) as lock:
         if not is_finished(folder):
@@ -117,7 +118,7 @@ def _train(row, place, folder, lock):
     line = words(row, place.root, place.runs)
     if not enough():
         _process(line, row, place, folder, lock, time_is_up)
-    if not is_finished(folder) and enough():
+    if not is_finished(folder) and enough() and not row.module:
         _process([*line, "--test_only"], row, place, folder, lock, lambda: False)
     if not is_finished(folder):
         raise RowFailed(f"{folder}: the training ended and left no test_summary.json\n{_tail(folder)}")

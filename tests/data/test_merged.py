@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler
 from sb_ext.data import merged as module
 from sb_ext.data.loader import MixtureDataset, collate
 from sb_ext.data.merged import AlikeSampler, Merged, alike_batches
-from sb_ext.data.store import MixtureStore
+from sb_ext.data.store import MixtureStore, Subset
 
 
 class Constant(MixtureStore):
@@ -41,6 +41,13 @@ def test_every_mixture_is_its_own():
     assert batch.sources.shape == (2, 3, 53) and batch.speakers.tolist() == [[0, 1, 2], [3, 4, 5]]
     with pytest.raises(ValueError, match="one sample rate, received"):
         Merged([Constant(1, 2), Constant(1, 2, 16000)])
+
+
+def test_some_of_several_numbers_of_sources():
+    part = pickle.loads(pickle.dumps(Subset(store_of({2: 3, 5: 1, 3: 2}), [5, 3, 0])))
+    assert list(part.ids) == ["3/1", "5/0", "2/0"] and part.source_counts().tolist() == [3, 5, 2]
+    assert [part.speakers[i].tolist() for i in range(3)] == [[3, 4, 5], [0, 1, 2, 3, 4], [0, 1]]
+    assert [len(part.read(i)[1]) for i in range(3)] == [3, 5, 2]
 
 
 def batches_of_ranks(dataset, batch_size, seed, epoch, ranks):

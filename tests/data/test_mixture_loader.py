@@ -114,3 +114,16 @@ def test_batches_of_different_kinds_are_refused():
 def test_a_segment_is_a_number_of_samples(segment):
     with pytest.raises(ValueError, match=f"whole number of samples, at least 1, received {segment}"):
         MixtureDataset(Ramps(), segment=segment)
+
+
+def test_a_curriculum_changes_the_length_of_crops_from_an_epoch_on():
+    dataset = MixtureDataset(Ramps(), segment=1000, curriculum={2: 200, 4: 600})
+    lengths = []
+    for epoch in range(1, 6):
+        dataset.set_epoch(epoch)
+        batch = collate(list(dataset))
+        lengths.append(batch.mixture.shape[-1])
+        assert batch.lengths.tolist() == [min(length, lengths[-1]) for length in (5000, 300, 5000, 1000)]
+    assert lengths == [1000, 200, 200, 600, 600]
+    with pytest.raises(ValueError, match="segment must be a whole number of samples, at least 1, received 0"):
+        MixtureDataset(Ramps(), segment=1000, curriculum={1: 0})

@@ -129,6 +129,14 @@ def test_reads_a_folder_that_the_public_script_generated(corpus, tmp_path):
     for one, other in ((0, 1), (1, 0)):
         for mine, theirs in zip(store.read(one), made.read(other), strict=True):
             np.testing.assert_array_equal(mine, theirs)
+    wav = out / "wav8000/s2/mix_0000001.wav"
+    wav.rename(tmp_path / wav.name)
+    with pytest.raises(ValueError, match=f"^sparse_folder: {wav}, a reference, is missing"):
+        make()
+    (tmp_path / wav.name).rename(wav)
+    with pytest.raises(ValueError, match="^sparse_folder: .*wav16000/mix_clean is missing or holds no wav file"):
+        (out / "wav16000").mkdir()
+        sparse_sets(tmp_path, 3, sample_rate=16000)
     shutil.copy(corpus / "sparse_3_0.2/metadata.json", out)
     assert sparse_sets(tmp_path, 3)["sparse_3_0.2"][0]().speakers.tolist() == [[121, 61, 237], [61, 121, 237]]
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,10 +50,15 @@ class Backwards:
 
     attractors, inference = {}, "told"
 
-    def __call__(self, mixture, *, oracle, num_sources):
-        assert num_sources == oracle.shape[1] and mixture.shape[-1] == oracle.shape[-1]
+    def embed(self, mixture, oracle):
+        assert mixture.shape[-1] == oracle.shape[-1]
+        return SimpleNamespace(oracle=oracle, space=Embeddings(torch.randn(1, 5, 3)))
+
+    def separate(self, embedded, name, num_sources):
+        oracle = embedded.oracle
+        assert num_sources == oracle.shape[1] and name == self.inference
         powers = oracle.square().mean(-1, keepdim=True).flip(1).expand(-1, -1, 3)
-        points = {"space": Embeddings(torch.randn(1, 5, 3)), "weights": torch.ones(1, 5)}
+        points = {"space": embedded.space, "weights": torch.ones(1, 5)}
         points |= {"ideal": torch.rand(1, num_sources, 5), "mixture_magnitudes": torch.rand(1, 5)}
         return AttractorSeparation(oracle.flip(1), attractors=powers, **points)
 
@@ -103,7 +109,8 @@ def test_the_plane_is_that_of_an_svd(inference, tmp_path):
     names = ["ideal", "euclidean", "spherical"] + ["anchors"] * (inference == "anchors")
     assert found["choices"].tolist() == names
     with torch.no_grad():
-        ways = [separator(batch.mixture, oracle=batch.sources, num_sources=3, inference=name) for name in names]
+        embedded = separator.embed(batch.mixture, batch.sources)
+        ways = [separator.separate(embedded, name, 3) for name in names]
     magnitudes = ways[0].mixture_magnitudes[0].numpy()
     loudest = np.argsort(-magnitudes)[:200]
     points = ways[0].embeddings[0].numpy()[loudest].astype(np.float64)

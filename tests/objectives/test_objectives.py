@@ -10,8 +10,7 @@ from sb_ext.contracts import MixtureBatch, Separation, Separator
 from sb_ext.losses import NegSISDR, NegSNR
 from sb_ext.mixing import DisjointGroups, SameIndexPairing
 from sb_ext.objectives import PIT, MixCycle, MixIT, MixPIT, PITDynamicMixing
-from sb_ext.objectives.switch import AfterEpochs, WhenSound
-from sb_ext.objectives.teacher import AveragedTeacher, CurrentTeacher
+from sb_ext.objectives.switch import AfterEpochs
 
 LOSS = NegSNR(30)
 
@@ -255,19 +254,6 @@ def test_the_switch_hears_the_validation():
     assert switch.heard == ({"si_snri": 2.0}, 5)
 
 
-def test_a_switch_by_figure_is_saved_with_the_objective_and_falls_back():
-    first, second = (MixCycle(MixPIT(LOSS), LOSS, switch=WhenSound(2.0, 1.0, "si_snri")) for _ in range(2))
-    first.on_validation({"si_snri": 2.5}, 1)
-    second.load_state_dict(first.state_dict())
-    assert first.switch.is_over(2) and second.switch.is_over(2)
-    second.on_validation({"si_snri": 1.5}, 2)  # between the levels: stays
-    assert second.switch.is_over(3)
-    second.on_validation({"si_snri": float("nan")}, 3)  # nothing could be measured: not sound
-    assert not second.switch.is_over(4)
-    with pytest.raises(KeyError, match="no 'si_snri'"):
-        second.on_validation({"loss": 1.0}, 4)
-
-
 @pytest.mark.parametrize("floor, kept", [(None, [True] * 5), (-40.0, [True, True, False, False, False]),
                                          (-15.0, [True, False, False, False, False])])  # fmt: skip
 def test_target_floor_leaves_out_the_rows_with_a_part_below_it(floor, kept):
@@ -303,68 +289,3 @@ def test_a_batch_too_small_to_mix_is_named(name, tiny_separator, make_batch):
     objective, num_outputs = UNSUPERVISED[name]
     with pytest.raises(ValueError, match="batch: 1 mixtures leave no 2 different ones"):
         objective(tiny_separator(num_outputs), make_batch(size=1), 1)
-
-
-def test_the_current_teacher_is_the_student(tiny_separator, make_batch):
-    separator, batch = tiny_separator(), make_batch()
-    estimates = CurrentTeacher()(separator, batch.mixture)
-    assert estimates.equal(separator(batch.mixture).sources) and not estimates.requires_grad
-
-
-def test_the_averaged_teacher_follows_like_a_moving_average():
-    student, teacher = Spy(), AveragedTeacher(decay=0.75)
-    teacher.prepare(student)
-    student.shares.data.copy_(torch.tensor([3.0, 4.0]))  # a checkpoint loaded after the copy was made
-    teacher.follow(student)
-    assert teacher.average.shares.tolist() == [3.0, 4.0]
-    expected = student.shares.detach().clone()
-    for _ in range(4):
-        student.shares.data += torch.rand(2)
-        expected = 0.75 * expected + 0.25 * student.shares.detach()
-        estimates = teacher(student, torch.ones(1, 3))
-    torch.testing.assert_close(teacher.average.shares, expected)
-    torch.testing.assert_close(estimates[0], expected[:, None].expand(-1, 3))
-    assert not estimates.requires_grad and not any(p.requires_grad for p in teacher.parameters())
-
-
-def test_the_averaged_teacher_follows_a_student_inside_ddp():
-    class Wrapped(nn.Module):
-        def __init__(self, module):
-            super().__init__()
-            self.module = module
-
-    student, teacher = Spy(), AveragedTeacher(decay=0.5)
-    teacher.follow(Wrapped(student))
-    student.shares.data += 1
-    teacher.follow(Wrapped(student))
-    torch.testing.assert_close(teacher.average.shares, student.shares - 0.5)
-
-
-def test_the_averaged_teacher_is_saved_with_the_objective_and_moves_with_it(make_batch):
-    student, batch = Spy(), make_batch()
-    objective = cycle(teacher=AveragedTeacher(decay=0.5))
-    for _ in range(2):
-        student.shares.data += 1
-        objective(student, batch, 1)
-    state = objective.state_dict()
-    assert "teacher.average.shares" in state
-    restored = cycle(teacher=AveragedTeacher(decay=0.5))
-    restored.prepare(Spy())
-    restored.load_state_dict(state)
-    for one in (objective, restored):  # a resumed average goes on, it does not start anew
-        one(student, batch, 1)
-    assert not restored.teacher.average.shares.equal(student.shares)
-    assert restored.teacher.average.shares.equal(objective.teacher.average.shares)
-    assert objective.to(torch.float64).teacher.average.shares.dtype == torch.float64
-
-
-def test_the_averaged_teacher_knows_what_the_warm_up_taught(make_batch):
-    """After the switch the teacher is an average of the warmed-up student, not of the random weights from before."""
-    student, batch = Spy(), make_batch()
-    objective = MixCycle(MixPIT(LOSS), LOSS, switch=AfterEpochs(1), teacher=AveragedTeacher(decay=0.9))
-    objective.prepare(student)
-    student.shares.data += 5  # what was learned
-    for _ in range(60):
-        objective(student, batch, 1)
-    objective(student, batch, 2)
-    assert (objective.teacher.average.shares - student.shares).abs().max() < 0.5

@@ -42,3 +42,16 @@ def test_a_missing_figure_and_a_wrong_order_of_levels_are_named():
         WhenSound().on_validation({"si_snri": 3.0}, 1)
     with pytest.raises(ValueError, match="fallback: expected at most level"):
         WhenSound(level=1.0, fallback=2.0)
+
+
+def test_a_switch_by_figure_is_saved_with_the_objective_and_falls_back():
+    first, second = (MixCycle(MixPIT(NegSNR(30)), NegSNR(30), switch=WhenSound(2.0, 1.0, "si_snri")) for _ in range(2))
+    first.on_validation({"si_snri": 2.5}, 1)
+    second.load_state_dict(first.state_dict())
+    assert first.switch.is_over(2) and second.switch.is_over(2)
+    second.on_validation({"si_snri": 1.5}, 2)  # between the levels: stays
+    assert second.switch.is_over(3)
+    second.on_validation({"si_snri": float("nan")}, 3)  # nothing could be measured: not sound
+    assert not second.switch.is_over(4)
+    with pytest.raises(KeyError, match="no 'si_snri'"):
+        second.on_validation({"loss": 1.0}, 4)

@@ -5,12 +5,13 @@ import itertools
 import pytest
 import torch
 
-from sb_ext.clustering import KMeans, SoftKMeans
+from sb_ext.clustering import KMeans
 from sb_ext.networks import BLSTM
 from sb_ext.separators import attractors, similarities, weighting
 from sb_ext.separators.counting import CosineCounting
 from sb_ext.separators.embeddings import Embeddings
 from sb_ext.separators.enhancement import Enhancement
+from sb_ext.soft_clustering import SoftKMeans
 
 
 @pytest.fixture

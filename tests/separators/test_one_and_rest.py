@@ -54,6 +54,12 @@ def small(num_outputs=2, seed=0):
     return Masking(LearnedFilterbank(8), TemporalConvNet(8, num_outputs, 4, 6, num_layers=2, num_stacks=1))
 
 
+def test_each_item_is_counted():
+    sources = known(4)
+    mixtures = torch.stack([sources[:count].sum(0) for count in (4, 1, 3)] + [torch.zeros(400)])
+    assert OneAndRest(Knowing(sources)).count(mixtures).tolist() == [4, 1, 3, 1]
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("levels", [(1.0, 1.0), (0.1, 3.0)])
 def test_recursion_gives_every_source(count, levels):

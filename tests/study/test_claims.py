@@ -1,5 +1,6 @@
 """Verdicts and tables on fabricated figures: all numbers in this file are made up."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,9 @@ def test_the_page_shows_claims_rows_and_what_was_left_out(tmp_path):
 def test_our_own_rows_and_claims_are_in_order():
     rows = read_rows(ROOT / "study" / "rows.yaml", ROOT)
     for row in rows:
-        assert (ROOT / "recipes" / row.recipe / "hparams" / f"{row.yaml}.yaml").is_file(), row.name
+        if row.module:
+            assert find_spec(row.module), row.name
+        else:
+            assert (ROOT / "recipes" / row.recipe / "hparams" / f"{row.yaml}.yaml").is_file(), row.name
     named = {row for claim in read_claims(ROOT / "study" / "claims.yaml") for row, _ in claim.operands}
     assert named <= {row.name for row in rows}

@@ -15,8 +15,7 @@ from sb_ext.recorder import read_curve
 from sb_ext.study.__main__ import main
 from sb_ext.study.checks import StudyError
 from sb_ext.study.command_line import training_folder, words
-from sb_ext.study.commit import current_commit
-from sb_ext.study.record import CURVE_POINTS, curve, read_records, write_record
+from sb_ext.study.record import read_records
 from sb_ext.study.rows import read_rows
 from sb_ext.study.run import plan, run, select
 from sb_ext.study.training import Place, RowFailed, train
@@ -32,6 +31,13 @@ rows:
     - {name: pit, yaml: pit, corpus: tiny, seeds: [0, 1], overrides: {part: {b: 2}}}
     - {name: later, yaml: pit, corpus: tiny, needs: pit, overrides: {pretrained: "{needs}/model"}}
     - {name: digits, label: On digits, yaml: pit, corpus: digits, steps: 20}
+    - {name: heard, module: fake.pretrain, corpus: digits, steps: 20, overrides: {width: 3}}
+    - name: both
+      yaml: pit
+      corpus: digits
+      needs: {start: digits, ears: heard}
+      overrides: {pretrained: "{start}", part: {loss: "{ears}/model"}}
+      seeds: [0, 9]
 """
 
 # Notes how it was called, trains for two lines of a curve, and tests. DELAY: seconds that it goes on training after.
@@ -89,9 +95,17 @@ def calls(row, place):
 
 
 def test_rows_are_expanded_over_seeds_with_merged_overrides(rows):
-    assert [row.id for row in rows] == ["pit-seed0", "pit-seed1", "later-seed0", "digits-seed0"]
+    assert [row.id for row in rows] == [
+        "pit-seed0",
+        "pit-seed1",
+        "later-seed0",
+        "digits-seed0",
+        "heard-seed0",
+        "both-seed0",
+        "both-seed9",
+    ]
     assert rows[0].overrides == {"num_epochs": 9, "part": {"a": 1, "b": 2}}
-    assert (rows[0].label, rows[3].label, rows[3].steps, rows[2].needs) == ("pit", "On digits", 20, rows[0])
+    assert (rows[0].label, rows[3].label, rows[3].steps, rows[2].needs) == ("pit", "On digits", 20, {"needs": rows[0]})
 
 
 @pytest.mark.parametrize(
@@ -102,9 +116,12 @@ def test_rows_are_expanded_over_seeds_with_merged_overrides(rows):
         (("name: later", "name: pit"), "row 'pit': a second row of this name"),
         (("corpus: digits", "corpus: digit"), "row 'digits': corpus: no 'digit' here; did you mean 'digits'"),
         (("needs: pit", "needs: pitt"), "no 'pitt' here; did you mean 'pit'"),
-        (("needs: pit,", ""), "{needs} stands there and 'needs' names no row"),
+        (("needs: pit,", ""), "{needs} stands there and 'needs' names no row for it"),
+        (("start: digits, ", ""), "row 'both': overrides: {start} stands there and 'needs' names no row for it"),
+        (("module: fake.pretrain, ", ""), "row 'heard': give it either 'yaml', a recipe's file, or 'module'"),
+        (("needs: {start: digits, ears: heard}", "needs: 3"), "needs: expected a row, or words with rows, received 3"),
         (("{needs}/model", "model"), "no override says where the folder goes"),
-        (("seeds: [0, 1]", "seeds: [1]"), "row 'later': seeds: 'pit' has no seed 0"),
+        (("seeds: [0, 1]", "seeds: [1, 2]"), "row 'later': seeds: 'pit' has no seed 0"),
         (("seeds: [0, 1]", "seeds: two"), "row 'pit': seeds: expected a list of whole numbers, received 'two'"),
         (("steps: 20", "steps: -1"), "row 'digits': steps: expected a whole number above 0, received -1"),
         (("steps: 20", "minutes: soon"), "row 'digits': minutes: expected a number above 0, received 'soon'"),
@@ -169,8 +186,22 @@ def test_a_value_that_the_command_line_would_split_is_refused(rows, place):
 def test_rows_are_chosen_by_pattern_with_what_they_need(rows):
     assert [row.id for row in select(rows, ["later"])] == ["pit-seed0", "later-seed0"]
     assert [row.id for row in select(rows, ["*-seed1"])] == ["pit-seed1"]
+    assert [row.id for row in select(rows, ["both-seed9"])] == ["digits-seed0", "heard-seed0", "both-seed9"]
     with pytest.raises(StudyError, match="--only p.t: no such row"):
         select(rows, ["p.t"])
+
+
+def test_a_row_starts_from_several_others_and_a_module_takes_a_recipes_place(rows, place):
+    heard, both = rows[4], rows[6]
+    folders = [os.path.join("results", "study", f"{row.id}-{row.fingerprint}") for row in (rows[3], heard)]
+    assert words(heard, place.root, "results/study") == [
+        *("-m", "fake.pretrain", "../data/Digits", "--width", "3", "--seed", "0", "--out", folders[1], "--steps", "20")
+    ]
+    line = words(both, place.root, "results/study")
+    options = dict(zip(line[2:-1:2], line[3:-1:2], strict=True))
+    assert options["--pretrained"] == os.path.join("../..", folders[0])
+    assert options["--part"] == f'{{a: 1, loss: "../../{folders[1]}/model"}}'
+    assert options["--librispeech_folder"] == "../../../data/Digits"
 
 
 def test_only_what_has_no_record_of_its_configuration_is_run(rows, place):
@@ -210,35 +241,6 @@ def test_a_record_is_small_and_says_what_was_run(rows, place, tmp_path):
     assert {name: record["figures"][name] for name in expected} == expected
     assert record["curve"] == [[10, 1.0, None, None, None, None, "warm-up"], [20, 2.5, None, None, None, None, "cycle"]]
     assert record["command"].startswith("cd recipes/Fake && python train.py hparams/pit.yaml --budget mini")
-
-
-def test_a_commit_is_dirty_only_by_its_code(tmp_path):
-    def git(*words):
-        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
-
-    (tmp_path / "sb_ext").mkdir()
-    (tmp_path / "sb_ext" / "a.py").write_text("a = 1\n")
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "a")
-    (tmp_path / "notes.txt").write_text("not code\n")
-    clean = current_commit(tmp_path)
-    assert 7 <= len(clean) <= 12 and "-" not in clean
-    (tmp_path / "sb_ext" / "a.py").write_text("a = 2\n")
-    assert current_commit(tmp_path) == f"{clean}-dirty"
-
-
-def test_a_long_curve_is_thinned_between_its_ends(tmp_path):
-    (tmp_path / "curve.csv").write_text("steps,valid_si_snri\n" + "".join(f"{k},{k / 10}\n" for k in range(1, 501)))
-    thin = curve(tmp_path)
-    assert (len(thin), thin[0][:2], thin[-1][:2]) == (CURVE_POINTS, [1, 0.1], [500, 50.0])
-
-
-def test_a_broken_record_is_named(tmp_path):
-    (tmp_path / "pit-seed0.json").write_text('{"id": "pit-seed0", ')
-    with pytest.raises(StudyError, match="pit-seed0.json: no record of a row"):
-        read_records(tmp_path)
 
 
 def test_a_finished_training_without_a_record_is_only_collected(rows, place, tmp_path):
@@ -315,14 +317,6 @@ def end_training(row, place):
         os.kill(int((folder / "pid.txt").read_text()), signal.SIGTERM)
 
 
-def test_records_survive_a_round_trip(tmp_path):
-    curve = {"curve_columns": ["steps", "valid_si_snri"], "curve": [[1, 2.0], [2, -3.0]]}
-    record = {"id": "a-seed0", "figures": {"si_snri": 1.0}, "note": 'quoted "text"', **curve}
-    write_record(record, tmp_path)
-    figures = {"si_snri": 1.0, "last_si_snri": -3.0}
-    assert read_records(tmp_path) == {"a-seed0": {**record, "figures": figures}}
-
-
 def test_the_command_line_reports_what_is_wrong(rows, place, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--root", place.root, "run", "--only", "nothing"])
@@ -330,28 +324,3 @@ def test_the_command_line_reports_what_is_wrong(rows, place, capsys):
     with pytest.raises(SystemExit):
         main(["--root", place.root, "table", "--claims", "no.yaml"])
     assert "no.yaml: no such file" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_recipe_is_trained_recorded_and_tabled(tmp_path):
-    (tmp_path / "rows.yaml").write_text(
-        "corpora: {tiny: {about: synthetic speech of a few sentences, corpus: tiny}}\n"
-        "rows:\n"
-        "    - name: cycle\n"
-        "      yaml: mixcycle\n"
-        "      corpus: tiny\n"
-        "      budget: tiny\n"
-        '      overrides: {pairing: "!new:sb_ext.mixing.SameIndexPairing", warmup_epochs: 0}\n'
-    )
-    (tmp_path / "claims.yaml").write_text(
-        "- {claim: It learns, paper: 1 dB, source: Table 0, test: {greater: [cycle, other]}}\n"
-    )
-    files = ["--rows", str(tmp_path / "rows.yaml"), "--results", str(tmp_path / "results")]
-    assert main(["--root", str(ROOT), "run", *files, "--runs", str(tmp_path / "runs"), "--threads", "1"]) == 0
-    record = read_records(tmp_path / "results")["cycle-seed0"]
-    assert record["steps"] > 0 and record["figures"]["mixtures"] > 0
-    assert all(isinstance(record["figures"][name], float) for name in ("si_snri", "self_evaluation", "ground_truth"))
-    assert [point[-1] for point in record["curve"]] == ["cycle", "cycle"]
-    out = ["--claims", str(tmp_path / "claims.yaml"), "--out", str(tmp_path / "README.md")]
-    assert main(["--root", str(ROOT), "table", *files, *out]) == 0
-    assert f"{record['figures']['si_snri']:.2f}" in (tmp_path / "README.md").read_text()
