@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from sb_ext.atomic import write_text
@@ -55,8 +56,10 @@ def _run(options):
     root = Path(options.root).resolve()
     rows = select(read_rows(root / options.rows, root), options.only)
     for row in rows:
+        if row.module and not find_spec(row.module):
+            raise StudyError(f"{options.rows}: row {row.name!r}: no module {row.module}; correct 'module'")
         recipe = Path(recipe_folder(row, root), "hparams", f"{row.yaml}.yaml")
-        if not recipe.is_file():
+        if not row.module and not recipe.is_file():
             raise StudyError(f"{options.rows}: row {row.name!r}: no recipe {recipe}; correct 'recipe' or 'yaml'")
     # Being asked to end is the same as Ctrl-C: the trainings end too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
