@@ -20,6 +20,7 @@ CURVE_POINTS = 40
 TESTED = ("si_snr", "si_snri", "sdr", "sdri", "stoi", "pesq")
 SELF_EVALUATED = ("same_index", "swap_gap", "plausible", "ground_truth", "correlation")
 ATTRACTORS = ("ideal", "fixed", "euclidean", "spherical")
+SHARES = ("stoi", "count_accuracy", "eer", "accuracy", "chance")
 OTHERS = (*(f"si_snri_{name}" for name in ATTRACTORS), "count_accuracy", "leakage", "eer", "accuracy", "chance")
 
 
@@ -142,7 +143,7 @@ def write_record(record, folder):
 
 
 def read_records(folder):
-    """Row id to record, of every JSON in a folder of results; none where there is no folder.
+    """Row id to record, of every JSON in a folder of results, shares in percent; none where there is no folder.
 
     Raises
     ------
@@ -153,10 +154,15 @@ def read_records(folder):
     for path in sorted(Path(folder).glob("*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            records[record["id"]] = {**record, "figures": {**record["figures"], **last_point(record)}}
+            figures = {**record["figures"], **last_point(record)}
+            records[record["id"]] = {**record, "figures": {name: _shown(name, one) for name, one in figures.items()}}
         except (ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{path}: no record of a row ({error!r}); restore it or remove it") from None
     return records
+
+
+def _shown(name, value):
+    return 100 * value if name in SHARES and value is not None else value
 
 
 def last_point(record):

@@ -40,7 +40,8 @@ Means over seeds ± standard error. The test takes the checkpoint of the best va
 last validation's SI-SNRi, where a collapse shows. Self-evaluation and the truth beside it are of the same mixtures.
 *On ...*: the same model on other test sets, stand-ins made of the corpus; *... attractors*: with these at inference.
 *Switched*: share of training mixtures whose assignment differs from the epoch before; *dropped*: share of training
-items left out; *layer 1 from last*: mean difference of these two layers' switching curves; means over the epochs."""
+items left out; *layer 1 from last*: mean difference of these two layers' switching curves; means over the epochs.
+*Leakage*: the other voice in an estimate beside its own. *Masked frames*: of unseen recordings, by 64 clusters."""
 
 SETS = ("3mix", "4mix", "5mix", "sparse3mix", "sparse4mix", "sparse5mix")
 FURTHER = {f"si_snri_{name}": f"on {name}" for name in SETS}
@@ -55,10 +56,21 @@ FIGURES = {
     "Dropped (%)": "dropped",
     "Layer 1 from last (%)": "decoupling",
     **{f"{words} (dB)": figure for figure, words in FURTHER.items()},
-    "Counted right (share)": "count_accuracy",
+    "Counted right (%)": "count_accuracy",
+    "STOI (%)": "stoi",
+    "Leakage (dB)": "leakage",
+    "Equal error rate (%)": "eer",
+    "Masked frames right (%)": "accuracy",
+    "By the commonest label (%)": "chance",
 }
 NAMES = {"si_snri": "", "si_snri_oracle": "oracle", "self_evaluation": "self-evaluation", "ground_truth": "truth"}
-NAMES |= {"switched": "switched", "dropped": "dropped", "decoupling": "layer 1 from last"} | FURTHER
+NAMES |= {
+    "stoi": "STOI",
+    "leakage": "leakage",
+    "switched": "switched",
+    "dropped": "dropped",
+    "decoupling": "layer 1 from last",
+} | FURTHER
 NAMES |= {"last_si_snri": "at the end", "last_self_evaluation": "self-evaluation at the end"}
 HEADINGS = ("Method", "Row", "Seeds", *FIGURES, "Plausible", "Steps", "Minutes", "Device")
 

@@ -44,9 +44,9 @@ def test_a_broken_record_is_named(tmp_path):
 
 def test_records_survive_a_round_trip(tmp_path):
     curve = {"curve_columns": ["steps", "valid_si_snri"], "curve": [[1, 2.0], [2, -3.0]]}
-    record = {"id": "a-seed0", "figures": {"si_snri": 1.0}, "note": 'quoted "text"', **curve}
+    record = {"id": "a-seed0", "figures": {"si_snri": 1.0, "stoi": 0.5, "eer": None}, "note": 'quoted "text"', **curve}
     write_record(record, tmp_path)
-    figures = {"si_snri": 1.0, "last_si_snri": -3.0}
+    figures = {"si_snri": 1.0, "stoi": 50.0, "eer": None, "last_si_snri": -3.0}
     assert read_records(tmp_path) == {"a-seed0": {**record, "figures": figures}}
 
 
