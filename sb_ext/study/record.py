@@ -13,9 +13,8 @@ from sb_ext.study.checks import StudyError
 from sb_ext.study.command_line import shown
 from sb_ext.study.training import read_note
 
-CURVE = (
-    "steps", "valid_si_snri", "valid_self_evaluation", "valid_same_index", "valid_switching", "train_dropped", "phase"
-)  # fmt: skip
+CURVE = ("valid_si_snri", "valid_self_evaluation", "valid_same_index", "valid_switching", "train_dropped")
+CURVE += ("valid_eer", "accuracy", "train_cycle")
 CURVE_POINTS = 40
 TESTED = ("si_snr", "si_snri", "sdr", "sdri", "stoi", "pesq")
 SELF_EVALUATED = ("same_index", "swap_gap", "plausible", "ground_truth", "correlation")
@@ -57,8 +56,7 @@ def collect(row, folder, root, threads):
         "commit": ", ".join(read_note(folder)["commits"]) or "unknown",
         "date": summary.get("finished", "")[:10] or time.strftime("%Y-%m-%d"),
         "figures": figures(folder),
-        "curve_columns": list(CURVE),
-        "curve": curve(folder),
+        **curve(folder),
     }
 
 
@@ -126,12 +124,17 @@ def _percent(rows, column):
 
 
 def curve(folder):
-    """The learning curve as rows of CURVE, thinned to at most CURVE_POINTS; the first and the last are kept."""
+    """``curve_columns``, steps and those of CURVE that were measured, and ``curve``, one row a point.
+
+    At most CURVE_POINTS, the first and the last among them.
+    """
     rows = read_curve(str(Path(folder, "curve.csv")))
+    measured = [name for name in CURVE if any(_decimal(row.get(name)) is not None for row in rows)]
     if len(rows) > CURVE_POINTS:
         stride = (len(rows) - 1) / (CURVE_POINTS - 1)
         rows = [rows[round(place * stride)] for place in range(CURVE_POINTS)]
-    return [[int(row["steps"]), *(_decimal(row.get(name)) for name in CURVE[1:-1]), _phase(row)] for row in rows]
+    points = [[int(row["steps"]), *(_decimal(row.get(name)) for name in measured)] for row in rows]
+    return {"curve_columns": ["steps", *measured], "curve": points}
 
 
 def write_record(record, folder):
@@ -203,8 +206,3 @@ def _finite(value):
 
 def _decimal(text):
     return round(float(text), 3) if text and math.isfinite(float(text)) else None
-
-
-def _phase(row):
-    cycle = row.get("train_cycle")
-    return None if not cycle else "cycle" if float(cycle) >= 0.5 else "warm-up"

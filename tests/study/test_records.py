@@ -33,7 +33,8 @@ def test_a_commit_is_dirty_only_by_its_code(tmp_path):
 def test_a_long_curve_is_thinned_between_its_ends(tmp_path):
     (tmp_path / "curve.csv").write_text("steps,valid_si_snri\n" + "".join(f"{k},{k / 10}\n" for k in range(1, 501)))
     thin = curve(tmp_path)
-    assert (len(thin), thin[0][:2], thin[-1][:2]) == (CURVE_POINTS, [1, 0.1], [500, 50.0])
+    assert thin["curve_columns"] == ["steps", "valid_si_snri"]
+    assert (len(thin["curve"]), thin["curve"][0], thin["curve"][-1]) == (CURVE_POINTS, [1, 0.1], [500, 50.0])
 
 
 def test_a_broken_record_is_named(tmp_path):
@@ -69,7 +70,7 @@ def test_a_recipe_is_trained_recorded_and_tabled(tmp_path):
     record = read_records(tmp_path / "results")["cycle-seed0"]
     assert record["steps"] > 0 and record["figures"]["mixtures"] > 0
     assert all(isinstance(record["figures"][name], float) for name in ("si_snri", "self_evaluation", "ground_truth"))
-    assert [point[-1] for point in record["curve"]] == ["cycle", "cycle"]
+    assert record["curve_columns"][-1] == "train_cycle" and [point[-1] for point in record["curve"]] == [1.0, 1.0]
     out = ["--claims", str(tmp_path / "claims.yaml"), "--out", str(tmp_path / "README.md")]
     assert main(["--root", str(ROOT), "table", *files, *out]) == 0
     assert f"{record['figures']['si_snri']:.2f}" in (tmp_path / "README.md").read_text()

@@ -239,7 +239,8 @@ def test_a_record_is_small_and_says_what_was_run(rows, place, tmp_path):
     expected = {"si_snri": 2.5, "si_snri_std": 1.0, "mixtures": 4, "si_snri_oracle": None, "pesq": None}
     expected |= {"self_evaluation": 2.4, "swap_gap": 0.5, "plausible": True, "ground_truth": 2.6}
     assert {name: record["figures"][name] for name in expected} == expected
-    assert record["curve"] == [[10, 1.0, None, None, None, None, "warm-up"], [20, 2.5, None, None, None, None, "cycle"]]
+    assert record["curve_columns"] == ["steps", "valid_si_snri", "train_cycle"]
+    assert record["curve"] == [[10, 1.0, 0.0], [20, 2.5, 1.0]]
     assert record["command"].startswith("cd recipes/Fake && python train.py hparams/pit.yaml --budget mini")
 
 
