@@ -27,7 +27,7 @@ demo: $(VENV)/.installed
 	$(RUN) -m sb_ext.demo
 
 test: $(VENV)/.installed-test lint
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n 2
 
 lint: $(VENV)/.installed-test
 	$(RUN) -m ruff check .
