@@ -26,6 +26,8 @@ class SpeechModel(Wav2Vec2):
         super().__init__(source, save_path=HF_HUB_CACHE, freeze=True, output_all_hiddens=all_layers)
         # Its layer norm is not what the checkpoints were trained with where a signal is quiet.
         self.normalize_wav = False
+        for layer in self.model.feature_extractor.conv_layers:
+            layer.activation.register_forward_pre_hook(_contiguous)
 
     def override_config(self, config):
         """See HFTransformersInterface; ValueError for a model that does not take waveforms."""
@@ -42,6 +44,11 @@ class SpeechModel(Wav2Vec2):
         missing = sorted(set(info["missing_keys"]) - UNUSED)
         if missing:
             raise ValueError(f"{len(missing)} weights are not in the file, first {missing[0]}")
+
+
+def _contiguous(activation, inputs):
+    """Layer norm leaves its result transposed, for which GELU's backward pass is several times as slow."""
+    return tuple(one.contiguous() for one in inputs)
 
 
 def load_speech_model(source, all_layers=False):
