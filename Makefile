@@ -48,6 +48,7 @@ bench: $(VENV)/.installed-bench
 	$(RUN) benchmarks/data.py
 	$(RUN) benchmarks/scale.py
 	$(RUN) benchmarks/inference.py $(if $(MODEL),--model $(MODEL)) $(if $(SPEECH),--librispeech_folder $(SPEECH))
+	$(if $(and $(MODEL),$(SPEECH)),$(RUN) benchmarks/remixes.py --librispeech_folder $(SPEECH) $(MODEL))
 	$(RUN) benchmarks/endurance.py
 
 clean:
