@@ -3,13 +3,12 @@
 import argparse
 import signal
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from sb_ext.atomic import write_text
 from sb_ext.study.checks import StudyError
 from sb_ext.study.claims import read_claims
-from sb_ext.study.command_line import RUNS, recipe_folder
+from sb_ext.study.command_line import RUNS
 from sb_ext.study.record import read_records
 from sb_ext.study.rows import read_rows
 from sb_ext.study.run import cores, run, select
@@ -56,11 +55,7 @@ def _run(options):
     root = Path(options.root).resolve()
     rows = select(read_rows(root / options.rows, root), options.only)
     for row in rows:
-        if row.module and not find_spec(row.module):
-            raise StudyError(f"{options.rows}: row {row.name!r}: no module {row.module}; correct 'module'")
-        recipe = Path(recipe_folder(row, root), "hparams", f"{row.yaml}.yaml")
-        if not row.module and not recipe.is_file():
-            raise StudyError(f"{options.rows}: row {row.name!r}: no recipe {recipe}; correct 'recipe' or 'yaml'")
+        row.program.check(root, f"{options.rows}: row {row.name!r}")
     # Being asked to end is the same as Ctrl-C: the trainings end too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threads = options.threads or max(1, cores() // options.workers)

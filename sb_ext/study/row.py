@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from sb_ext.study.program import Module, Recipe
+
 NEEDS = "needs"
 """In braces, the word that stands in an override for the training folder of the row that is needed."""
 
@@ -20,17 +22,15 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One training: a recipe with a YAML file, on a corpus, from a seed, within ``steps`` or ``minutes`` (or None).
+    """One training: a program on a corpus, from a seed, within ``steps`` or ``minutes`` (or None).
 
-    ``module`` is run in the recipe's place where there is one. ``needs`` has the Rows whose trained models this one
-    starts from, by the words that stand for them in the overrides. ``budget_digest`` changes with the values in the
-    budget's file.
+    ``program`` is a Recipe or a Module of program.py. ``needs`` has the Rows whose trained models this one starts from,
+    by the words that stand for them in the overrides. ``budget_digest`` changes with the values in the budget's file.
     """
 
     name: str
     label: str
-    recipe: str
-    yaml: str | None
+    program: Recipe | Module
     corpus: Corpus
     budget: str | None
     steps: int | None
@@ -39,7 +39,6 @@ class Row:
     seed: int
     needs: dict = field(default_factory=dict)
     budget_digest: str = ""
-    module: str | None = None
 
     @property
     def id(self):
@@ -49,9 +48,8 @@ class Row:
     @property
     def configuration(self):
         """Everything that the row's figures depend on, but for the code."""
-        what = {"module": self.module} if self.module else {"recipe": self.recipe, "yaml": self.yaml}
         return {
-            **what,
+            **self.program.configuration,
             "corpus": self.corpus.name,
             "budget": self.budget,
             "steps": self.steps,

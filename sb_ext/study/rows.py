@@ -8,11 +8,13 @@ from pathlib import Path
 from sb_ext.configuration import flattened
 from sb_ext.recipe_file import load_yaml
 from sb_ext.study.checks import StudyError, one_of, read_yaml, require_keys, require_type
+from sb_ext.study.program import Module, Recipe
 from sb_ext.study.row import NEEDS, Corpus, Row
 from sb_ext.yaml_keys import known_part
 
 SHARED_KEYS = ("recipe", "corpus", "budget", "steps", "minutes", "overrides", "seeds")
-ROW_KEYS = ("name", "label", "yaml", "module", "needs", *SHARED_KEYS)
+ROW_KEYS = ("name", "label", "yaml", "needs", *SHARED_KEYS)
+MODULE_KEYS = ("name", "label", "module", "corpus", "steps", "overrides", "seeds")
 SET_BY_STUDY = ("seed", "output_folder")
 COUNTS = {"steps": (int, "a whole number above 0"), "minutes": ((int, float), "a number above 0")}
 
@@ -68,15 +70,15 @@ def read_rows(path, root="."):
     corpora = _corpora(file["corpora"], f"{path}: corpora")
     expanded = {}
     for place, given in enumerate(require_type(file["rows"], list, f"{path}: rows", "a list"), 1):
-        require_keys(given, ROW_KEYS, f"{path}: row {place}", required=("name",))
+        module = isinstance(given, dict) and "module" in given
+        keys, what = (MODULE_KEYS, "module") if module else (ROW_KEYS, "yaml")
+        require_keys(given, keys, f"{path}: row {place}", required=("name", what))
         where = f"{path}: row {given['name']!r}"
-        if ("yaml" in given) == ("module" in given):
-            raise StudyError(f"{where}: give it either 'yaml', a recipe's file, or 'module', a command of sb_ext")
         if given["name"] in expanded:
             raise StudyError(f"{where}: a second row of this name; give each its own")
-        defaults_here = {} if "module" in given else defaults
-        overrides = merge(*(_overrides(part, where) for part in (defaults_here, given)))
-        settings = {"recipe": "LibriMix", "seeds": [0], **defaults_here, **given, "overrides": overrides}
+        general = {"recipe": "LibriMix", "seeds": [0], **({} if module else defaults)}
+        overrides = merge(*(_overrides(part, where) for part in (general, given)))
+        settings = {**general, **given, "overrides": overrides}
         settings["budget_digest"] = _budget_digest(settings, root, where)
         expanded[given["name"]] = _expand(settings, corpora, expanded, where)
     return [row for rows in expanded.values() for row in rows.values()]
@@ -126,14 +128,13 @@ def _expand(settings, corpora, earlier, where):
         if value is not None and require_type(value, kind, f"{where}: {key}", what) <= 0:
             raise StudyError(f"{where}: {key}: expected {what}, received {value!r}")
     corpus = corpora[one_of(settings.get("corpus"), corpora, f"{where}: corpus")]
+    program = _program(settings, corpus, where)
     needed = _needed(settings, earlier, where)
     return {
         seed: Row(
             name=settings["name"],
             label=settings.get("label", settings["name"]),
-            recipe=settings["recipe"],
-            yaml=settings.get("yaml"),
-            module=settings.get("module"),
+            program=program,
             corpus=corpus,
             budget=settings.get("budget"),
             steps=settings.get("steps"),
@@ -147,14 +148,20 @@ def _expand(settings, corpora, earlier, where):
     }
 
 
+def _program(settings, corpus, where):
+    if "module" not in settings:
+        return Recipe(settings["recipe"], settings["yaml"])
+    if "librispeech_folder" not in corpus.settings:
+        raise StudyError(f"{where}: corpus: {corpus.name!r} has no librispeech_folder, which a module is given")
+    return Module(settings["module"])
+
+
 def _needed(settings, earlier, where):
     """Word to the Row that stands for it, by seed."""
     given = settings.get("needs") or {}
-    given = (
-        {NEEDS: given}
-        if isinstance(given, str)
-        else require_type(given, dict, f"{where}: needs", "a row, or words with rows")
-    )
+    if isinstance(given, str):
+        given = {NEEDS: given}
+    require_type(given, dict, f"{where}: needs", "a row, or words with rows")
     text = json.dumps(settings["overrides"])
     for word in given:
         if f"{{{word}}}" not in text:

@@ -64,13 +64,8 @@ FIGURES = {
     "By the commonest label (%)": "chance",
 }
 NAMES = {"si_snri": "", "si_snri_oracle": "oracle", "self_evaluation": "self-evaluation", "ground_truth": "truth"}
-NAMES |= {
-    "stoi": "STOI",
-    "leakage": "leakage",
-    "switched": "switched",
-    "dropped": "dropped",
-    "decoupling": "layer 1 from last",
-} | FURTHER
+NAMES |= {"switched": "switched", "dropped": "dropped", "decoupling": "layer 1 from last"} | FURTHER
+NAMES |= {"stoi": "STOI in percent", "leakage": "leakage"}
 NAMES |= {"last_si_snri": "at the end", "last_self_evaluation": "self-evaluation at the end"}
 HEADINGS = ("Method", "Row", "Seeds", *FIGURES, "Plausible", "Steps", "Minutes", "Device")
 

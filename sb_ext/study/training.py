@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sb_ext.atomic import write_text
 from sb_ext.recorder import read_curve
-from sb_ext.study.command_line import recipe_folder, training_folder, words
+from sb_ext.study.command_line import training_folder, words
 from sb_ext.study.commit import current_commit
 
 LOG = "study.log"
@@ -118,7 +118,7 @@ def _train(row, place, folder, lock):
     line = words(row, place.root, place.runs)
     if not enough():
         _process(line, row, place, folder, lock, time_is_up)
-    if not is_finished(folder) and enough() and not row.module:
+    if not is_finished(folder) and enough() and row.program.tests_apart:
         _process([*line, "--test_only"], row, place, folder, lock, lambda: False)
     if not is_finished(folder):
         raise RowFailed(f"{folder}: the training ended and left no test_summary.json\n{_tail(folder)}")
@@ -130,7 +130,7 @@ def _process(line, row, place, folder, lock, time_is_up):
     with open(folder / LOG, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, *line],
-            cwd=recipe_folder(row, place.root),
+            cwd=row.program.folder(place.root),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

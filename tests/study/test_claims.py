@@ -1,12 +1,12 @@
 """Verdicts and tables on fabricated figures: all numbers in this file are made up."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from sb_ext.study.checks import StudyError
 from sb_ext.study.claims import judge, read_claims
+from sb_ext.study.program import Recipe
 from sb_ext.study.row import Corpus, Row
 from sb_ext.study.rows import read_rows
 from sb_ext.study.table import page
@@ -88,7 +88,7 @@ def fabricated(tmp_path):
     """Two methods on one corpus, three records, one of them of an older configuration."""
     corpus = Corpus("digits", "Real speech, six speakers.", {})
     rows = [
-        Row(name, label, "LibriMix", "pit", corpus, None, 9, None, {}, seed)
+        Row(name, label, Recipe("LibriMix", "pit"), corpus, None, 9, None, {}, seed)
         for name, label in (("a-digits", "A | a"), ("b-digits", "B"))
         for seed in (0, 1)
     ]
@@ -123,9 +123,6 @@ def test_the_page_shows_claims_rows_and_what_was_left_out(tmp_path):
 def test_our_own_rows_and_claims_are_in_order():
     rows = read_rows(ROOT / "study" / "rows.yaml", ROOT)
     for row in rows:
-        if row.module:
-            assert find_spec(row.module), row.name
-        else:
-            assert (ROOT / "recipes" / row.recipe / "hparams" / f"{row.yaml}.yaml").is_file(), row.name
+        row.program.check(ROOT, row.name)
     named = {row for claim in read_claims(ROOT / "study" / "claims.yaml") for row, _ in claim.operands}
     assert named <= {row.name for row in rows}
