@@ -21,6 +21,7 @@ from sb_ext.losses import NegSNR
 from sb_ext.networks import TemporalConvNet
 from sb_ext.objectives import PIT, MixCycle, MixPIT
 from sb_ext.objectives.switch import AfterEpochs
+from sb_ext.objectives.teacher import HalfPrecision
 from sb_ext.separators import SpectralMasking
 
 
@@ -78,22 +79,35 @@ def make_batch(size, seconds, device):
 def candidates(options, batch, device):
     """Name to step, and name to forward pass."""
     loss = NegSNR(30)
-    cycle = MixCycle(MixPIT(loss), loss, switch=AfterEpochs(0))
+    cycle, half = (MixCycle(MixPIT(loss), loss, switch=AfterEpochs(0), teacher=one) for one in (None, HalfPrecision()))
     peer = SpectralMasking(Stft(), Torchaudio(257, 2)).to(device)
     state = peer.network.generator.state_dict()
     ours = SpectralMasking(Stft(), TemporalConvNet(257, 2)).to(device)
     ours.network.load_torchaudio(state)
     name = f"torchaudio {version('torchaudio')} MaskGenerator in ours"
-    steps = {"ours": step(ours, cycle, batch), "ours, PIT": step(copy.deepcopy(ours), PIT(loss), batch)}
+    steps = {"ours": step(ours, cycle, batch), "ours, bf16 teacher": step(copy.deepcopy(ours), half, batch)}
+    steps["ours, PIT"] = step(copy.deepcopy(ours), PIT(loss), batch)
     passes = {"ours": lambda: ours(batch.mixture), name: lambda: peer(batch.mixture)}
     if options.public_mixcycle:
         steps["public MixCycle"], passes["public MixCycle"] = public_step(options.public_mixcycle, batch, state)
     steps[name] = step(peer, cycle, batch)
     steps["ours, bf16"] = step(copy.deepcopy(ours), cycle, batch, torch.bfloat16)
     if options.compile:
-        for label, precision in (("ours, compiled", torch.float32), ("ours, compiled, bf16", torch.bfloat16)):
-            steps[label] = step(torch.compile(copy.deepcopy(ours)), cycle, batch, precision)
+        compiled = torch.compile(copy.deepcopy(ours))
+        steps["ours, compiled"] = step(compiled, cycle, batch)
+        steps["ours, compiled, bf16 teacher"] = step(compiled, half, batch)
+        steps["ours, compiled, PIT"] = step(compiled, PIT(loss), batch)
+        steps["ours, compiled, bf16"] = step(compiled, cycle, batch, torch.bfloat16)
     return steps, passes
+
+
+def half_precision_error(separate, device):
+    """Level in dB, beside the estimates of ``separate()``, of what bfloat16 changes of them."""
+    with torch.no_grad():
+        whole = separate().sources
+        with torch.autocast(device, torch.bfloat16):
+            half = separate().sources
+    return 10 * torch.log10((whole - half).square().sum() / whole.square().sum()).item()
 
 
 def main():
@@ -115,7 +129,10 @@ def main():
     peer = "public MixCycle" if options.public_mixcycle else list(passes)[-1]
     medians = interleaved(steps, options.rounds)
     show_beside("Training step", medians, peer)
-    print(f"  our MixCycle step takes {medians['ours'] / medians['ours, PIT']:.2f} times our PIT step")
+    for name in ("ours", "ours, compiled") if options.compile else ("ours",):
+        plain, half, pit = (medians[name + kind] for kind in ("", ", bf16 teacher", ", PIT"))
+        print(f"  MixCycle takes {plain / pit:.2f} times the PIT step, {half / pit:.2f} with a bf16 teacher ({name})")
+    print(f"  what bf16 changes of estimates: {half_precision_error(passes['ours'], device):.0f} dB beside them")
     print("\nKept for the backward pass of the separator")
     for name, run in passes.items():
         print(f"  {name:44s} {saved_bytes(run) / 1e6:10.0f} MB")

@@ -8,24 +8,15 @@ import argparse
 from pathlib import Path
 
 import torch
-from inference import mixtures
+from inference import improvement, mixtures
 
-from sb_ext.assignment import best_permutation, reorder
-from sb_ext.evaluation.improvement import si_snr_gain
 from sb_ext.filterbanks import Stft
 from sb_ext.inference import load_separator
-from sb_ext.losses import NegSISDR
 from sb_ext.mixing import RandomIndexPairing
 from sb_ext.separators.ideal import IdealRatioMask
 
 # A remixture with a part so far below the other is left out.
 FAINT_DB = 30
-
-
-def gain(estimates, sources):
-    """Mean SI-SNR improvement of ``[B, 2, T]`` in dB."""
-    ordered = reorder(estimates, best_permutation(NegSISDR().scores(estimates, sources)))
-    return si_snr_gain(ordered, sources.sum(1), sources).nanmean().item()
 
 
 def ideal(sources):
@@ -54,9 +45,9 @@ def main():
         power = parts.square().sum(-1)
         parts = parts[power.amax(1) < 10 ** (FAINT_DB / 10) * power.amin(1)]
         name = Path(model).resolve().name[:44]
-        figures = gain(estimates, sources), gain(separate(parts.sum(1)), parts)
+        figures = improvement(estimates, sources), improvement(separate(parts.sum(1)), parts)
         print(f"  {name:44s} {figures[0]:8.2f}   {figures[1]:10.2f}   ", end="")
-        print(f"{gain(ideal(sources), sources):20.2f}   {gain(ideal(parts), parts):10.2f}", flush=True)
+        print(f"{improvement(ideal(sources), sources):20.2f}   {improvement(ideal(parts), parts):10.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,11 +45,27 @@ class Stft(nn.Module):
 
     def decode(self, spectrum, length):
         """Complex spectra ``[..., F, L]`` to waveforms ``[..., length]``."""
-        flat = spectrum.reshape(-1, *spectrum.shape[-2:])
+        flat, window = spectrum.reshape(-1, *spectrum.shape[-2:]), self.window.float()
         # The synthesis runs over all frames and is cut afterwards, so that a length below half a window works too.
-        reach = self.hop_size * (spectrum.shape[-1] - 1)
-        wave = torch.istft(flat, self.window_size, self.hop_size, window=self.window.float(), length=max(length, reach))
+        reach = max(length, self.hop_size * (spectrum.shape[-1] - 1))
+        if self.window_size % self.hop_size == 0:
+            wave = self._synthesis(flat, window, reach)
+        else:
+            wave = torch.istft(flat, self.window_size, self.hop_size, window=window, length=reach)
         return wave.reshape(*spectrum.shape[:-2], -1)[..., :length]
+
+    def _synthesis(self, spectrum, window, length):
+        """torch.istft of ``[N, F, L]``, whose overlap-add is slow where it is compiled: one addition a sample there."""
+        frames = torch.fft.irfft(spectrum.mT, self.window_size) * window
+        power = window.square().expand(1, spectrum.shape[-1], -1)
+        inside = slice(self.window_size // 2, self.window_size // 2 + length)
+        return self._overlapped(frames)[:, inside] / self._overlapped(power)[:, inside]
+
+    def _overlapped(self, frames):
+        """Frames ``[N, L, window]``, each ``hop_size`` later than the one before, as their sum ``[N, T]``."""
+        parts = frames.unflatten(-1, (-1, self.hop_size)).unbind(-2)
+        behind = len(parts) - 1
+        return sum(nn.functional.pad(part, (0, 0, k, behind - k)) for k, part in enumerate(parts)).flatten(1)
 
 
 class LearnedFilterbank(nn.Module):

@@ -37,6 +37,23 @@ def test_encode_equals_numpy():
     np.testing.assert_allclose(spectrum.numpy(), np.stack(frames, 1), atol=1e-4)
 
 
+@pytest.mark.parametrize("window, hop", [(512, 128), (64, 32), (63, 21)])
+@pytest.mark.parametrize("frames", [2, 9, 40])
+def test_decode_of_any_spectrum_equals_torch_istft(window, hop, frames):
+    """Masked spectra are no waveform's."""
+    torch.manual_seed(0)
+    stft, spectrum = Stft(window, hop), torch.randn(3, window // 2 + 1, frames, dtype=torch.complex64)
+    inputs = [spectrum.clone().requires_grad_() for _ in range(2)]
+    length = hop * (frames - 1) + hop // 2
+    expected = torch.istft(inputs[0], window, hop, window=stft.window, length=length)
+    found = stft.decode(inputs[1], length)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    weights = torch.randn_like(found)
+    for wave in (expected, found):
+        (wave * weights).sum().backward()
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad, atol=1e-5, rtol=1e-4)
+
+
 def test_the_window_is_not_part_of_a_checkpoint_and_follows_the_module():
     stft = Stft(64, 16)
     assert not stft.state_dict()

@@ -1,7 +1,8 @@
 """Parts of a convolution block whose backward pass is written out: fewer passes over memory, and less of it kept.
 
 Autograd's own backward of these parts makes a full-size copy for every slice, product and slope. Where another
-backend fuses by itself (a GPU's kernels, ``torch.compile``) or computes in lower precision, the plain form is used.
+backend fuses by itself (a GPU's kernels; ``torch.compile``, for PReLU and norm) or computes in lower precision, the
+plain form is used.
 """
 
 import torch
@@ -15,12 +16,24 @@ def _written_out(features):
     return features.device.type == "cpu" and not lower and not torch.compiler.is_compiling()
 
 
+def _padded(features, reach):
+    """``features [..., L]`` between ``reach`` zeros on both sides.
+
+    A concatenation where it is compiled: padding is fused into all that reads it, with a comparison an element.
+    """
+    if not torch.compiler.is_compiling():
+        return nn.functional.pad(features, (reach, reach))
+    zeros = features.new_zeros(*features.shape[:-1], reach)
+    return torch.cat([zeros, features, zeros], -1)
+
+
 def _shifted_sum(padded, weight, start, dilation, frames):
     """``start + sum_k weight[:, k] padded[..., k dilation:]``, for ``padded [B, H, L + 2 reach]``: ``[B, H, L]``."""
+    # In place is faster, but a compiled autograd.Function then gives gradients of zero (torch 2.11).
+    add = torch.addcmul if torch.compiler.is_compiling() else torch.Tensor.addcmul_
     total = torch.addcmul(start, padded[..., :frames], weight[:, :, 0])
     for tap in range(1, weight.shape[-1]):
-        place = tap * dilation
-        total.addcmul_(padded[..., place : place + frames], weight[:, :, tap])
+        total = add(total, padded[..., tap * dilation : tap * dilation + frames], weight[:, :, tap])
     return total
 
 
@@ -28,7 +41,7 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weight, bias, dilation):
         reach, frames = dilation * (weight.shape[-1] - 1) // 2, features.shape[-1]
-        padded = nn.functional.pad(features, (reach, reach))
+        padded = _padded(features, reach)
         ctx.save_for_backward(padded, weight)
         ctx.dilation, ctx.reach = dilation, reach
         return _shifted_sum(padded, weight, bias.unsqueeze(-1), dilation, frames)
@@ -38,10 +51,10 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx, gradient):
         padded, weight = ctx.saved_tensors
         frames = gradient.shape[-1]
-        spread = nn.functional.pad(gradient, (ctx.reach, ctx.reach))
+        spread = _padded(gradient, ctx.reach)
         to_features = _shifted_sum(spread, weight.flip(-1), gradient.new_zeros(1), ctx.dilation, frames)
         places = range(0, weight.shape[-1] * ctx.dilation, ctx.dilation)
-        taps = [torch.linalg.vecdot(padded[..., place : place + frames], gradient).sum(0) for place in places]
+        taps = [(padded[..., place : place + frames] * gradient).sum((0, 2)) for place in places]
         return to_features, torch.stack(taps, -1).unsqueeze(1), gradient.sum((0, 2)), None
 
 
@@ -64,7 +77,8 @@ class _PReLUNorm(torch.autograd.Function):
         to_bent, to_scale, to_shift = torch.ops.aten.native_group_norm_backward(
             gradient.contiguous(), bent, mean, deviation, scale, *sizes, 1, [True, True, True]
         )
-        to_slope = (features.clamp_max(0).flatten(1) * to_bent.flatten(1)).sum().reshape(1)
+        # Into memory that is at hand: fresh pages cost many times what is computed.
+        to_slope = torch.clamp_max(features, 0, out=bent).mul_(to_bent).sum().reshape(1)
         to_features = torch.ops.aten.leaky_relu_backward(to_bent, features, slope.item(), False)
         return to_features, to_slope, to_scale, to_shift, None
 
@@ -89,13 +103,14 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, features):
         """``[B, H, L]`` to ``[B, H, L]``."""
-        if _written_out(features):
+        compiled = torch.compiler.is_compiling() and features.device.type == "cpu"
+        if compiled or _written_out(features):
             return _Depthwise.apply(features, self.weight, self.bias, self.dilation)
         if features.is_cuda:
             return nn.functional.conv1d(
                 features, self.weight, self.bias, padding=self.reach, dilation=self.dilation, groups=len(self.bias)
             )
-        padded = nn.functional.pad(features, (self.reach, self.reach))
+        padded = _padded(features, self.reach)
         return _shifted_sum(padded, self.weight, self.bias.unsqueeze(-1), self.dilation, features.shape[-1])
 
 

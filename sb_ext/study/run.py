@@ -11,7 +11,7 @@ from sb_ext.study.checks import StudyError
 from sb_ext.study.command_line import training_folder
 from sb_ext.study.record import collect, read_records, state, write_record
 from sb_ext.study.row import is_folder
-from sb_ext.study.training import Stopped, progress, train
+from sb_ext.study.training import Stopped, is_finished, progress, train
 
 REFRESH = 5.0
 
@@ -40,16 +40,17 @@ def _with_needed(row):
     return {row.id}.union(*map(_with_needed, row.needs.values()))
 
 
-def plan(rows, records, root, again):
+def plan(rows, records, place, again):
     """Which rows to run, and a notice for each that is passed over.
+
+    A row with a record is trained again where one that is to run starts from it and its training folder is not here.
 
     Arguments
     ---------
     rows : list of Row
     records : dict
         From read_records.
-    root : path
-        The repository's root, where the corpora's paths begin.
+    place : Place
     again : bool
         Whether to run rows whose configuration has changed since their record was written.
 
@@ -58,19 +59,21 @@ def plan(rows, records, root, again):
     todo : list of Row
     notices : list of str
     """
-    todo, notices = [], []
-    for row in rows:
-        absent = absent_folder(row, root)
+    todo, notices = {}, []
+    # Those that are needed come first in rows, so that from behind it is known of each whether it is.
+    for row in reversed(rows):
+        absent = absent_folder(row, place.root)
         condition = state(row, records)
-        if condition == "done":
+        needed = any(row in other.needs.values() for other in todo.values())
+        if condition == "done" and (not needed or is_finished(Path(place.root, training_folder(row, place.runs)))):
             continue
         if absent:
             notices.append(f"{row.id}: skipped, the corpus {row.corpus.name!r} is not here: {absent}")
         elif condition == "changed" and not again:
             notices.append(f"{row.id}: its configuration has changed since its record was written; --again runs it")
         else:
-            todo.append(row)
-    return todo, notices
+            todo[row.id] = row
+    return list(todo.values())[::-1], notices[::-1]
 
 
 def absent_folder(row, root):
@@ -98,7 +101,7 @@ def run(rows, place, results, workers=1, again=False):
     int
         How many rows failed.
     """
-    todo, notices = plan(rows, read_records(results), place.root, again)
+    todo, notices = plan(rows, read_records(results), place, again)
     for notice in notices:
         tqdm.write(notice)
     tqdm.write(f"{len(todo)} of {len(rows)} rows to run, {workers} at a time, {place.threads} threads each")
@@ -130,7 +133,8 @@ def _one(row, place, results):
     if place.stop.is_set():
         raise Stopped(f"{row.id}: stopped")
     record = collect(row, train(row, place), place.root, place.threads)
-    write_record(record, results)
+    if state(row, read_records(results)) != "done":
+        write_record(record, results)
     return record
 
 

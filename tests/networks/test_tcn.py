@@ -80,6 +80,20 @@ def test_shifted_products_equal_the_depthwise_convolution(kernel_size, dilation,
     torch.testing.assert_close(layer(features), expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_gradients_equal_eager_ones(dtype):
+    """An addition in place, within an autograd.Function that is compiled, gave gradients of zero."""
+    torch.manual_seed(0)
+    network, features = TemporalConvNet(9, 2, bottleneck=4, hidden=6, num_layers=2, num_stacks=2), torch.rand(2, 9, 15)
+    gradients = []
+    for run in (network, torch.compile(network, backend="aot_eager")):
+        network.zero_grad()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            run(features)[0].square().sum().backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+    assert relative_error(gradients[1], gradients[0]) < (1e-5 if dtype == torch.float32 else 2e-2)
+
+
 def test_depthwise_starts_like_torch_conv1d():
     torch.manual_seed(0)
     ours, reference = DepthwiseConv(4000, 3, 1), torch.nn.Conv1d(4000, 4000, 3, groups=4000)

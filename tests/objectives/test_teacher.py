@@ -7,7 +7,7 @@ from sb_ext.contracts import Separation, Separator
 from sb_ext.losses import NegSNR
 from sb_ext.objectives import MixCycle, MixPIT
 from sb_ext.objectives.switch import AfterEpochs
-from sb_ext.objectives.teacher import AveragedTeacher, CurrentTeacher
+from sb_ext.objectives.teacher import AveragedTeacher, CurrentTeacher, HalfPrecision
 
 LOSS = NegSNR(30)
 
@@ -32,6 +32,28 @@ def test_the_current_teacher_is_the_student(tiny_separator, make_batch):
     separator, batch = tiny_separator(), make_batch()
     estimates = CurrentTeacher()(separator, batch.mixture)
     assert estimates.equal(separator(batch.mixture).sources) and not estimates.requires_grad
+
+
+def test_half_precision_is_the_teachers_alone(tiny_separator, make_batch):
+    """The student sees single precision, whose gradients a lower one would change."""
+    separator, batch = tiny_separator(), make_batch()
+    estimates, exact = HalfPrecision()(separator, batch.mixture), CurrentTeacher()(separator, batch.mixture)
+    assert estimates.dtype == torch.float32 and not estimates.requires_grad
+    error = (estimates - exact).square().sum() / exact.square().sum()
+    assert 0 < error < 1e-4
+    seen = []
+    separator.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    cycle(HalfPrecision())(separator, batch, 1).loss.mean().backward()
+    assert seen == [True, False]
+
+
+def test_half_precision_of_an_averaged_teacher_is_its_average():
+    student, teacher = Student(), HalfPrecision(AveragedTeacher(decay=0.5))
+    teacher.prepare(student)
+    teacher(student, torch.ones(1, 4))
+    student.shares.data.add_(1.0)
+    torch.testing.assert_close(teacher(student, torch.ones(1, 4))[0, :, 0], torch.tensor([0.7, 1.5]))
+    assert any(name.startswith("teacher.average") for name in teacher.state_dict())
 
 
 def test_the_averaged_teacher_follows_like_a_moving_average():

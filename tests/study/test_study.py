@@ -26,12 +26,26 @@ def calls(row, place):
 
 
 def test_only_what_has_no_record_of_its_configuration_is_run(rows, place):
+    train(rows[0], place)
     records = {"pit-seed0": {"fingerprint": rows[0].fingerprint}, "pit-seed1": {"fingerprint": "of old"}}
-    todo, notices = plan(rows, records, place.root, again=False)
+    todo, notices = plan(rows, records, place, again=False)
     assert [row.id for row in todo] == ["later-seed0"]
     assert "pit-seed1: its configuration has changed" in notices[0]
     assert "digits-seed0: skipped, the corpus 'digits' is not here: ../data/Digits" in notices[1]
-    assert [row.id for row in plan(rows, records, place.root, again=True)[0]] == ["pit-seed1", "later-seed0"]
+    assert [row.id for row in plan(rows, records, place, again=True)[0]] == ["pit-seed1", "later-seed0"]
+
+
+def test_what_a_row_starts_from_is_trained_again_where_it_was_trained_elsewhere(rows, place, tmp_path):
+    """A record says what came out, and not where the weights are."""
+    run(rows[:1], place, tmp_path / "json")
+    recorded = (tmp_path / "json" / "pit-seed0.json").read_text()
+    elsewhere = Place(place.root, "another/machine")
+    assert plan(rows[:1], read_records(tmp_path / "json"), elsewhere, again=False) == ([], [])
+    assert run([rows[0], rows[2]], elsewhere, tmp_path / "json") == 0
+    assert [len(calls(row, elsewhere)) for row in (rows[0], rows[2])] == [1, 1]
+    assert (tmp_path / "json" / "pit-seed0.json").read_text() == recorded
+    assert run([rows[0], rows[2]], elsewhere, tmp_path / "json") == 0
+    assert [len(calls(row, elsewhere)) for row in (rows[0], rows[2])] == [1, 1]
 
 
 def test_a_failed_row_stops_no_other_and_is_run_again(rows, place, tmp_path, monkeypatch, capsys):
