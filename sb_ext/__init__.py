@@ -1,3 +1,3 @@
 """sb_ext: single-channel speech separation recipes for SpeechBrain."""
 
-__version__ = "0.4.0"
+__version__ = "0.4.1"
