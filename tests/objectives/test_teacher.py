@@ -1,13 +1,17 @@
 """MixCycle's teachers: the student itself, and its average."""
 
+import pytest
 import torch
 from torch import nn
 
 from sb_ext.contracts import Separation, Separator
+from sb_ext.filterbanks import Stft
 from sb_ext.losses import NegSNR
+from sb_ext.networks import TemporalConvNet
 from sb_ext.objectives import MixCycle, MixPIT
 from sb_ext.objectives.switch import AfterEpochs
 from sb_ext.objectives.teacher import AveragedTeacher, CurrentTeacher, HalfPrecision
+from sb_ext.separators import SpectralMasking
 
 LOSS = NegSNR(30)
 
@@ -45,6 +49,20 @@ def test_half_precision_is_the_teachers_alone(tiny_separator, make_batch):
     separator.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
     cycle(HalfPrecision())(separator, batch, 1).loss.mean().backward()
     assert seen == [True, False]
+
+
+@pytest.mark.parametrize("teacher", [CurrentTeacher, HalfPrecision])
+def test_in_bf16_the_student_keeps_its_gradients(teacher, make_batch):
+    """The teacher's pass casts the same weights without gradient, and autocast remembers casts."""
+    student, gradients = SpectralMasking(Stft(64, 16), TemporalConvNet(33, 2, 8, 16, 3, 2, 1)), []
+    for enabled in (False, True):
+        student.zero_grad()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = cycle(teacher())(student, make_batch(), 1).loss.mean()
+        loss.backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in student.parameters()]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 def test_half_precision_of_an_averaged_teacher_is_its_average():
