@@ -24,6 +24,12 @@ def pytest_collection_modifyitems():
             module.__dict__.setdefault("__file__", None)
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    """A test draws the same whatever ran before it, so that one that fails can be run again by itself."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def recipes_folder():
     """The recipes of this checkout."""

@@ -62,6 +62,8 @@ class IdealAttractors(AttractorChoice):
 class KMeansAttractors(AttractorChoice):
     """Centroids of the clusters that the embeddings form.
 
+    Where fewer bins count than there are sources, as of a click in silence, all bins count alike.
+
     Arguments
     ---------
     kmeans : sb_ext.clustering.KMeans or sb_ext.soft_clustering.SoftKMeans
@@ -76,6 +78,8 @@ class KMeansAttractors(AttractorChoice):
     def forward(self, embeddings, weights, ideal, num_sources):
         """See AttractorChoice."""
         points = embeddings.vectors if self.kmeans.by_direction else embeddings.tensor()
+        enough = (weights > 0).sum(1, keepdim=True) >= num_sources
+        weights = torch.where(enough, weights, 1.0)
         return self.kmeans(points, weights, num_sources)[1]
 
 

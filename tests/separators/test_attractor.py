@@ -159,6 +159,19 @@ def test_any_length_silence_and_number(inference, mixture):
     assert bool(model(mixture).sources.isfinite().all())
 
 
+@pytest.mark.parametrize("inference", ["spherical", "euclidean", "soft"])
+def test_where_fewer_bins_count_than_there_are_sources_all_count_alike(inference):
+    def two_loudest(magnitudes):
+        return torch.zeros_like(magnitudes).scatter(1, magnitudes.topk(2).indices, 0.5)
+
+    mixture = torch.randn(2, 300)
+    model = separator(inference=inference, clustering_weighting=two_loudest).eval()
+    alike = separator(inference=inference, clustering_weighting=torch.ones_like).eval()
+    alike.load_state_dict(model.state_dict())
+    assert torch.equal(model(mixture, num_sources=3).sources, alike(mixture, num_sources=3).sources)
+    assert not torch.equal(model(mixture, num_sources=2).sources, alike(mixture, num_sources=2).sources)
+
+
 def test_a_silent_source_gives_no_nan():
     batch = batch_of()
     batch.sources[0, 1] = 0
