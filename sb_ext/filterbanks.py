@@ -12,6 +12,11 @@ class Stft(nn.Module):
     window_size, hop_size : int
         In samples; F = window_size // 2 + 1 bins.
 
+    Raises
+    ------
+    ValueError
+        If windows do not overlap: a Hann window begins with zero, which could not be undone.
+
     Example
     -------
     >>> stft = Stft(512, 128)
@@ -23,6 +28,8 @@ class Stft(nn.Module):
 
     def __init__(self, window_size=512, hop_size=128):
         super().__init__()
+        if not 0 < hop_size < window_size:
+            raise ValueError(f"hop_size: expected 1 to window_size - 1 = {window_size - 1} samples, received {hop_size}")
         self.window_size, self.hop_size = window_size, hop_size
         self.register_buffer("window", torch.hann_window(window_size), persistent=False)
 
@@ -47,11 +54,12 @@ class Stft(nn.Module):
         """Complex spectra ``[..., F, L]`` to waveforms ``[..., length]``."""
         flat, window = spectrum.reshape(-1, *spectrum.shape[-2:]), self.window.float()
         # The synthesis runs over all frames and is cut afterwards, so that a length below half a window works too.
-        reach = max(length, self.hop_size * (spectrum.shape[-1] - 1))
-        if self.window_size % self.hop_size == 0:
-            wave = self._synthesis(flat, window, reach)
+        reach = self.hop_size * (spectrum.shape[-1] - 1)
+        whole = max(length, reach)
+        if whole < reach + self.hop_size and self.window_size % self.hop_size == 0:
+            wave = self._synthesis(flat, window, whole)
         else:
-            wave = torch.istft(flat, self.window_size, self.hop_size, window=window, length=reach)
+            wave = torch.istft(flat, self.window_size, self.hop_size, window=window, length=whole)
         return wave.reshape(*spectrum.shape[:-2], -1)[..., :length]
 
     def _synthesis(self, spectrum, window, length):
@@ -83,6 +91,11 @@ class LearnedFilterbank(nn.Module):
     activation : type of nn.Module
         After the first convolution; ``nn.Identity`` in Conv-TasNet (Luo and Mesgarani 2019).
 
+    Raises
+    ------
+    ValueError
+        If windows leave samples out.
+
     Example
     -------
     >>> filterbank = LearnedFilterbank(64, 16, 8)
@@ -93,6 +106,8 @@ class LearnedFilterbank(nn.Module):
 
     def __init__(self, num_filters=64, window_size=16, hop_size=8, activation=nn.ReLU):
         super().__init__()
+        if not 0 < hop_size <= window_size:
+            raise ValueError(f"hop_size: expected 1 to window_size = {window_size} samples, received {hop_size}")
         self.num_bins, self.window_size = num_filters, window_size
         self.activation = activation()
         self.encoder = nn.Conv1d(1, num_filters, window_size, hop_size, bias=False)

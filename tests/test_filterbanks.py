@@ -54,6 +54,20 @@ def test_decode_of_any_spectrum_equals_torch_istft(window, hop, frames):
     torch.testing.assert_close(inputs[1].grad, inputs[0].grad, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:The length of signal is shorter")
+def test_behind_the_last_frame_there_is_silence():
+    stft, wave = Stft(64, 16), torch.randn(1, 320)
+    decoded = stft.decode(stft.encode(wave), 500)
+    torch.testing.assert_close(decoded[:, :320], wave, atol=1e-5, rtol=0)
+    assert decoded.shape == (1, 500) and not decoded[:, 352:].any()
+
+
+@pytest.mark.parametrize("filterbank, hop", [(Stft, 64), (Stft, 0), (lambda *sizes: LearnedFilterbank(6, *sizes), 65)])
+def test_windows_that_leave_samples_out_are_named(filterbank, hop):
+    with pytest.raises(ValueError, match=f"hop_size: expected 1 to window_size.*received {hop}"):
+        filterbank(64, hop)
+
+
 def test_the_window_is_not_part_of_a_checkpoint_and_follows_the_module():
     stft = Stft(64, 16)
     assert not stft.state_dict()
