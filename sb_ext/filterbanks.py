@@ -29,7 +29,7 @@ class Stft(nn.Module):
     def __init__(self, window_size=512, hop_size=128):
         super().__init__()
         if not 0 < hop_size < window_size:
-            raise ValueError(f"hop_size: expected 1 to window_size - 1 = {window_size - 1} samples, received {hop_size}")
+            raise ValueError(f"hop_size: expected 1 to window_size - 1, {window_size - 1}, received {hop_size}")
         self.window_size, self.hop_size = window_size, hop_size
         self.register_buffer("window", torch.hann_window(window_size), persistent=False)
 
@@ -107,7 +107,7 @@ class LearnedFilterbank(nn.Module):
     def __init__(self, num_filters=64, window_size=16, hop_size=8, activation=nn.ReLU):
         super().__init__()
         if not 0 < hop_size <= window_size:
-            raise ValueError(f"hop_size: expected 1 to window_size = {window_size} samples, received {hop_size}")
+            raise ValueError(f"hop_size: expected 1 to window_size, {window_size}, received {hop_size}")
         self.num_bins, self.window_size = num_filters, window_size
         self.activation = activation()
         self.encoder = nn.Conv1d(1, num_filters, window_size, hop_size, bias=False)

@@ -22,7 +22,8 @@ FIGURE = "si_snri"
 TESTS = {"greater": ("margin", 0.0), "within": ("tolerance", None), "ratio": ("at_least", None)}
 
 REPRODUCED, NOT_REPRODUCED, NOT_RUN = "reproduced", "not reproduced", "not yet run"
-HOLDS, DOES_NOT_HOLD = "holds (one seed)", "does not hold (one seed)"
+HOLDS, DOES_NOT_HOLD, LEVEL = "holds (one seed)", "does not hold (one seed)", "too close to tell (one seed)"
+CLOSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def judge(claim, found, known=()):
     Returns
     -------
     Outcome
-        ``reproduced`` only where everything that the claim says is exceeded by more than its standard error.
+        ``reproduced`` only where everything that the claim says is exceeded by more than its standard error; with one
+        seed of a row, which has none, ``holds (one seed)`` only where it is exceeded by more than CLOSE.
 
     Example
     -------
@@ -125,8 +127,9 @@ def judge(claim, found, known=()):
     ]
     detail = ", ".join(text for _, _, text in checks)
     if any(error is None for _, error, _ in checks):
-        holds = all(excess > 0 for excess, _, _ in checks)
-        return Outcome(claim, HOLDS if holds else DOES_NOT_HOLD, detail, figures)
+        least = min(excess for excess, _, _ in checks)
+        verdict = HOLDS if least > CLOSE else DOES_NOT_HOLD if least < -CLOSE else LEVEL
+        return Outcome(claim, verdict, detail, figures)
     holds = all(excess > error for excess, error, _ in checks)
     return Outcome(claim, REPRODUCED if holds else NOT_REPRODUCED, detail, figures)
 

@@ -1,6 +1,6 @@
 """The study as a page of Markdown: the claims, the rows, and how to add one."""
 
-from sb_ext.study.claims import NOT_RUN, judge
+from sb_ext.study.claims import CLOSE, NOT_RUN, judge
 from sb_ext.study.record import ATTRACTORS, state
 from sb_ext.study.statistics import Estimate, by_name
 
@@ -14,12 +14,13 @@ committed, so that rows gather over time and machines.
 These are small trainings on small data: **a figure here is no measurement of the paper's system.** What can be
 compared is which method is ahead of which. The paper's figures are from LibriMix train-360 and REAL-M."""
 
-CLAIMS = """\
+CLAIMS = f"""\
 ## The paper's claims
 
 *Reproduced*: with two seeds or more of every row, everything that the claim says holds by more than the standard error
-of the difference; with two or three seeds that is a weak test. *Holds (one seed)*: it does, and one seed cannot tell
-whether by chance. *Not yet run*: a figure that it needs is not there. ± is the standard error over seeds."""
+of the difference; with two or three seeds that is a weak test. *Holds (one seed)*: it does by more than {CLOSE}, about
+the error of rows with several seeds, and one seed cannot tell whether by chance. *Too close to tell*: by less than that,
+up or down. *Not yet run*: a figure that it needs is not there. ± is the standard error over seeds."""
 
 HOW_TO = """\
 ## How to add a row

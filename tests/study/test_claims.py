@@ -18,6 +18,7 @@ FOUND = {
     "low": {0: {"si_snri": 4.0, "truth": 9.0}, 1: {"si_snri": 4.4, "truth": 9.2}},
     "noisy": {0: {"si_snri": 2.0}, 1: {"si_snri": 9.0}},
     "once": {0: {"si_snri": 6.0, "truth": None}},
+    "alike": {0: {"si_snri": 6.05}},
 }
 
 
@@ -40,6 +41,9 @@ def claims(tmp_path, test, **more):
         ({"greater": ["near", "high", "low"]}, "not reproduced", "-0.30 ± 0.22, +3.90 ± 0.22"),
         ({"greater": ["high", "once"]}, "holds (one seed)", "+2.10"),
         ({"greater": ["low", "once"]}, "does not hold (one seed)", "-1.80"),
+        ({"greater": ["once", "alike"]}, "too close to tell (one seed)", "-0.05"),
+        ({"greater": ["alike", "once", "low"]}, "too close to tell (one seed)", "+0.05, +1.80"),
+        ({"greater": ["alike", "once", "high"]}, "does not hold (one seed)", "+0.05, -2.10"),
         ({"within": ["high", "high:truth"], "tolerance": 0.5}, "reproduced", "-0.15 ± 0.05, 0.5 allowed"),
         ({"within": ["high", "high:truth"], "tolerance": 0.18}, "not reproduced", "-0.15 ± 0.05, 0.18 allowed"),
         ({"within": ["low", "low:truth"], "tolerance": 0.5}, "not reproduced", "-4.90 ± 0.10, 0.5 allowed"),
