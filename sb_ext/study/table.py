@@ -19,8 +19,8 @@ CLAIMS = f"""\
 
 *Reproduced*: with two seeds or more of every row, everything that the claim says holds by more than the standard error
 of the difference; with two or three seeds that is a weak test. *Holds (one seed)*: it does by more than {CLOSE}, about
-the error of rows with several seeds, and one seed cannot tell whether by chance. *Too close to tell*: by less than that,
-up or down. *Not yet run*: a figure that it needs is not there. ± is the standard error over seeds."""
+the error of rows with several seeds, and one seed cannot tell whether by chance. *Too close to tell*: by less than
+that, up or down. *Not yet run*: a figure that it needs is not there. ± is the standard error over seeds."""
 
 HOW_TO = """\
 ## How to add a row
