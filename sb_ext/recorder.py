@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -27,7 +28,7 @@ class Recorder:
     checkpointer : speechbrain.utils.checkpoints.Checkpointer
     epoch_counter : sb_ext.early_stopping.EarlyStopping
     select_by : str
-        The validation figure by which checkpoints are chosen; larger is better.
+        The validation figure by which checkpoints are chosen; larger is better, not a number is worst.
     scheduler : object, optional
         One of SpeechBrain's schedulers that are called with (optimizer, epoch, loss).
     train_logger : object, optional
@@ -74,7 +75,8 @@ class Recorder:
                 f"select_by: validation gives {sorted(stats)}, and no {self.select_by!r}; "
                 "choose one of these, or add the evaluation that measures it"
             )
-        return stats[self.select_by]
+        # Not a number is neither above nor below any other: a list of checkpoints with one among them is in no order.
+        return float("-inf") if math.isnan(stats[self.select_by]) else stats[self.select_by]
 
     def _row(self, brain, stats, epoch):
         train = dict(brain.train_stats)

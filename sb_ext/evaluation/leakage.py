@@ -8,6 +8,8 @@ from sb_ext.evaluation.hooks import Evaluation
 from sb_ext.evaluation.metrics import summarize, write_rows
 
 LIMIT_DB = 100.0
+# Below this share of its power that the others do not explain, a source is the sum of others.
+ALIKE = 1e-10
 
 
 def leakage(estimates, sources):
@@ -24,7 +26,7 @@ def leakage(estimates, sources):
     Returns
     -------
     torch.Tensor
-        ``[C]``, float64, lower is better, within +-100 dB; NaN where a source is silent or two are the same.
+        ``[C]``, float64, lower is better, within +-100 dB; NaN where a source is silent or a sum of others.
 
     Example
     -------
@@ -37,7 +39,8 @@ def leakage(estimates, sources):
     )
     products = sources @ sources.T
     factor, failed = torch.linalg.cholesky_ex(products)
-    if failed:
+    distinct = factor.diagonal().square() > ALIKE * products.diagonal()
+    if failed or not distinct.all():
         return torch.full_like(products[0], float("nan"))
     amounts = torch.cholesky_solve(sources @ estimates.T, factor).T
     own = amounts.diagonal().square() * products.diagonal()

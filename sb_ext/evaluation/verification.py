@@ -13,8 +13,9 @@ MOST_ITEMS = 2000
 class EqualErrorRate(Evaluation):
     """Speaker verification by cosine, on trial pairs drawn from the items of a validation or a test.
 
-    Gives ``eer`` and ``verified``, 1 - ``eer``, by which to choose checkpoints; NaN where there is no pair of one kind.
-    Under DDP each rank draws from its share at validation.
+    Gives ``eer`` and ``verified``, 1 - ``eer``, by which to choose checkpoints; NaN where there is no pair of one kind,
+    or an embedding is not finite. Under DDP each rank draws from its share at
+    validation.
 
     Arguments
     ---------
@@ -44,7 +45,9 @@ class EqualErrorRate(Evaluation):
         embeddings = torch.nn.functional.normalize(torch.cat(self.embeddings).double())
         trials = draw_trials(torch.cat(self.speakers).numpy(), self.trials, self.seed)
         scores = [(embeddings[pairs[:, 0]] * embeddings[pairs[:, 1]]).sum(1) for pairs in trials]
-        eer = EER(*scores)[0] if all(map(len, trials)) else float("nan")
+        # NaN among the scores would give a rate of zero, the best there is.
+        measurable = all(map(len, trials)) and bool(torch.cat(scores).isfinite().all())
+        eer = EER(*scores)[0] if measurable else float("nan")
         return {"eer": eer, "verified": 1 - eer}
 
 

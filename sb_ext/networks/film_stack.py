@@ -76,7 +76,8 @@ class FilmStack(nn.Module):
     hidden : int
         Of the FiLM generator.
     causal : bool
-        Whether convolutions look back only. Sun et al. say so of Wavesplit's stack, Wavesplit does not.
+        Whether convolutions look back only; norms are over all frames in any case. Sun et al. say so of Wavesplit's
+        stack, Wavesplit does not.
     activation : type of nn.Module
         Of the result: sigmoid for masks.
 

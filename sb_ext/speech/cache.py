@@ -18,7 +18,7 @@ PATIENCE = 1000
 
 
 def fingerprint(model, about=()):
-    """A digest of a model's configuration and weights, and of what else decides what it gives.
+    """A digest of a model's modules and weights, and of what else decides what it gives.
 
     Example
     -------

@@ -1,5 +1,6 @@
 """Frozen self-supervised speech models, as a measure that losses look through."""
 
+import json
 import math
 
 import torch
@@ -16,6 +17,8 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 EPS = 1e-7
 # Rates whose ratio needs more phases than that make resampling the slowest part of all.
 MAX_PHASES = 1000
+# Entries of a configuration that decide nothing.
+ORIGIN = ("_name_or_path", "transformers_version")
 
 
 class Representation(nn.Module):
@@ -67,7 +70,7 @@ class Representation(nn.Module):
             _shorten(speech_model.model, layer)
         # In a tuple, modules are not registered.
         self._held = (speech_model.to(PRECISIONS[precision]).eval(),)
-        about = (layer, precision, scale, sample_rate, self.normalize)
+        about = (layer, precision, scale, sample_rate, self.normalize, self.model_rate, _settings(self.config))
         self.cache = RepresentationCache(cache_folder, fingerprint(speech_model, about)) if cache_folder else None
 
     @property
@@ -141,15 +144,21 @@ def _layer_weights(weights, num_blocks):
     return torch.tensor([float(weight) for weight in weights])
 
 
+def _settings(config):
+    """All of a model's configuration but where it came from."""
+    settings = config.to_dict()
+    return json.dumps({key: settings[key] for key in sorted(settings) if key not in ORIGIN}, default=str)
+
+
 def _shorten(model, layer):
     """Take away the blocks behind ``layer``, so that nobody computes them."""
     depth = len(model.encoder.layers)
-    if not (isinstance(layer, int) and -1 <= layer <= depth):
+    if isinstance(layer, bool) or not (isinstance(layer, int) and -1 <= layer <= depth):
         raise ValueError(f"layer: expected 0 to {depth}, -1 for the model's output, or {depth + 1} weights: {layer!r}")
     if layer >= 0:
         del model.encoder.layers[layer:]
-        if model.config.do_stable_layer_norm and layer < depth:
-            # There the norm stands behind the last block.
+        if model.config.do_stable_layer_norm:
+            # There the norm behind the last block makes the model's output.
             model.encoder.layer_norm = nn.Identity()
 
 

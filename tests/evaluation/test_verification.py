@@ -48,6 +48,14 @@ def test_without_pairs_of_both_kinds_there_is_no_rate():
     assert np.isnan(measured(torch.randn(3, 4), torch.zeros(3, dtype=torch.long))["eer"])
 
 
+def test_an_embedding_that_is_not_finite_gives_no_rate():
+    """Rather than one of zero, the best, by which its checkpoint would be kept."""
+    embeddings, speakers = torch.randn(40, 6), torch.arange(40) % 4
+    assert 0 < measured(embeddings, speakers)["eer"] < 1
+    embeddings[7, 2] = float("nan")
+    assert all(np.isnan(value) for value in measured(embeddings, speakers).values())
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 50), st.integers(0, 5))
 def test_trials_are_pairs_of_their_kind_each_once(speakers, count, seed):

@@ -44,7 +44,7 @@ def test_layers(checkpoint, kind, stable):
     """Blocks behind the layer are gone, and it gives what it gave."""
     folder, signals = checkpoint(kind, stable), waves()
     out = by_hand(folder, signals, output_hidden_states=True)
-    for layer in (0, 1, 2):
+    for layer in (0, 1, 2, 3):
         representation = Representation(folder, layer=layer)
         torch.testing.assert_close(representation(signals), out.hidden_states[layer], rtol=1e-4, atol=1e-5)
         assert len(representation.speech_model.model.encoder.layers) == layer
@@ -139,6 +139,18 @@ def test_cache_finds_the_same_samples_only(checkpoint, tmp_path, monkeypatch):
     other = Representation(checkpoint(), layer=1, cache_folder=str(tmp_path))
     torch.testing.assert_close(other.of_targets(first), Representation(checkpoint(), layer=1)(first))
     assert len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "file, key, value", [("config.json", "num_attention_heads", 4), ("preprocessor_config.json", "sampling_rate", 8000)]
+)
+def test_cache_tells_settings_apart_that_the_weights_do_not_show(checkpoint, tmp_path, file, key, value):
+    shutil.copytree(checkpoint(), tmp_path / "other")
+    settings = json.loads((tmp_path / "other" / file).read_text())
+    (tmp_path / "other" / file).write_text(json.dumps(settings | {key: value}))
+    for folder in (checkpoint(), tmp_path / "other", shutil.copytree(checkpoint(), tmp_path / "same")):
+        Representation(str(folder), cache_folder=str(tmp_path / "cache")).of_targets(waves())
+    assert len(os.listdir(tmp_path / "cache")) == 2
 
 
 def test_cache_stops_when_full_and_says_when_in_vain(checkpoint, tmp_path, caplog):
