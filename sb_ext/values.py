@@ -36,6 +36,13 @@ def check_choice(name, value, choices):
         )
 
 
+def not_negative(name, value):
+    """``value``, or ValueError unless it is a number of at least 0."""
+    if not RATE.holds(value):
+        raise ValueError(f"{name}: expected {RATE.words}, received {value!r}")
+    return value
+
+
 class Rule(NamedTuple):
     """What a value must be, in words and as a function that says whether it is."""
 
@@ -68,6 +75,10 @@ COUNTS = Rule(
     f"{COUNT.words}, or a list of them such as '[2, 3]'",
     lambda value: all(map(COUNT.holds, value)) if isinstance(value, list) and value else COUNT.holds(value),
 )
+LAYER = Rule(
+    "a whole number, or a list of weights that are not all zero, such as '[0, 0.5, 0.5]'",
+    lambda value: all(map(is_number, value)) and any(value) if isinstance(value, list) else _is_whole(value),
+)
 NAMES = Rule("a list of names such as '[2mix, 3mix]'", lambda value: isinstance(value, list))
 
 STAGES = Rule(
@@ -98,6 +109,7 @@ RULES = {
 # The same for keys inside a block.
 PARTS = dict.fromkeys(("bottleneck", "hidden", "kernel_size", "num_layers", "num_stacks", "window_size"), COUNT)
 PARTS |= dict.fromkeys(("hop_size", "repeats", "segment", "switching_mixtures"), COUNT)
+PARTS["layer"] = LAYER
 NULLABLE = {
     *FOLDERS, "pretrained", "num_train_mixtures", "segment_seconds", "valid_segment_seconds", "target_floor",
     "patience", "curriculum",

@@ -6,7 +6,7 @@ from speechbrain.utils.distributed import ddp_all_reduce
 from torch import nn
 
 from sb_ext.objectives.layer_wise import LastLayer
-from sb_ext.values import check_choice
+from sb_ext.values import check_choice, not_negative
 
 # Below any distance that a model gives for different signals.
 EPS = 1e-9
@@ -75,7 +75,7 @@ class WeightedSum:
             raise ValueError(
                 f"WeightedSum: expected weights of 0 or more, one of them above, received {positive} and {negative}"
             )
-        self.positive, self.negative, self.weight = positive, negative, weight
+        self.positive, self.negative, self.weight = positive, negative, not_negative("weight", weight)
 
     def __call__(self, positive, negative, keep):
         """``[B, C]``, ``[B, C]`` and which rows take part, ``[B]``, to the cost of each row, ``[B]``."""
@@ -115,7 +115,7 @@ class Triplet:
     positive = negative = True
 
     def __init__(self, margin=0.0035, weight=300.0):
-        self.margin, self.weight = margin, weight
+        self.margin, self.weight = not_negative("margin", margin), not_negative("weight", weight)
 
     def __call__(self, positive, negative, keep):
         """As WeightedSum's."""
@@ -146,7 +146,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         check_choice("reduction", reduction, ("mean", "sum"))
         self.representation, self.integration = representation, integration
-        self.basic_weight, self.reduction = basic_weight, reduction
+        self.basic_weight, self.reduction = not_negative("basic_weight", basic_weight), reduction
         self.layers = LastLayer() if layers is None else layers
 
     def forward(self, basic, ordered, targets, keep):

@@ -58,13 +58,12 @@ class RepresentationCache:
     def __call__(self, signals, compute):
         """``compute(signals)``, ``[N, T]`` to ``[N, L, D]``, for those signals only that are not known."""
         paths = [self._path(samples) for samples in signals.detach().cpu().numpy()]
-        known = [path.is_file() for path in paths]
+        rows = [self._read(path, signals) for path in paths]
+        known = [row is not None for row in rows]
         self._count(known)
         missing = torch.tensor([not there for there in known], device=signals.device)
         computed = iter(compute(signals[missing])) if missing.any() else iter(())
-        rows = [
-            self._read(path, signals) if there else next(computed) for path, there in zip(paths, known, strict=True)
-        ]
+        rows = [row if row is not None else next(computed) for row in rows]
         for path, there, row in zip(paths, known, rows, strict=True):
             if not there:
                 self._write(path, row)
@@ -76,7 +75,11 @@ class RepresentationCache:
 
     @staticmethod
     def _read(path, like):
-        return torch.from_numpy(np.load(path)).to(like.device)
+        """None where nothing is known, or a full disk has cut the file short."""
+        try:
+            return torch.from_numpy(np.load(path)).to(like.device)
+        except (OSError, ValueError, EOFError):
+            return None
 
     def _write(self, path, row):
         self.room -= row.nbytes

@@ -1,10 +1,14 @@
 """Loading a self-supervised speech model of Hugging Face through SpeechBrain, or saying what is wrong with it."""
 
 import os
+import re
 from pathlib import Path
 
 from huggingface_hub.constants import HF_HUB_CACHE
 from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
+from transformers import Wav2Vec2FeatureExtractor
+
+from sb_ext.values import COUNT, SWITCH
 
 PREPROCESSOR = "preprocessor_config.json"
 # Drawn anew without harm: it stands for masked frames in pretraining only.
@@ -44,6 +48,12 @@ class SpeechModel(Wav2Vec2):
         missing = sorted(set(info["missing_keys"]) - UNUSED)
         if missing:
             raise ValueError(f"{len(missing)} weights are not in the file, first {missing[0]}")
+        beyond = sorted(name for name in info["unexpected_keys"] if re.search(r"(^|\.)encoder\.layers\.", name))
+        if beyond:
+            raise ValueError(
+                f"the file holds blocks beyond the {self.model.config.num_hidden_layers} of config.json's "
+                f"num_hidden_layers, first {beyond[0]}"
+            )
 
 
 def _contiguous(activation, inputs):
@@ -76,23 +86,35 @@ def load_speech_model(source, all_layers=False):
     -------
     >>> load_speech_model("./nowhere")
     Traceback (most recent call last):
-    FileNotFoundError: source: there is no folder ./nowhere; give a folder that holds a speech model, or a hub name
+    FileNotFoundError: speech_model: there is no folder ./nowhere; give a folder that holds a speech model, or a hub name
     """
     source = os.path.expanduser(str(source))
     if os.path.isdir(source):
         _check_files(Path(source))
     elif source[:1] in "./~" or source.count("/") > 1:
         raise FileNotFoundError(
-            f"source: there is no folder {source}; give a folder that holds a speech model, or a hub name"
+            f"speech_model: there is no folder {source}; give a folder that holds a speech model, or a hub name"
         )
     try:
-        return SpeechModel(source, all_layers)
+        model = SpeechModel(source, all_layers)
     except Exception as error:  # transformers, the hub's client and safetensors have each their own kinds
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(
-            f"source: no speech model can be loaded from {source} ({reason}); give a folder or a hub name of a "
+            f"speech_model: no speech model can be loaded from {source} ({reason}); give a folder or a hub name of a "
             "wav2vec 2.0, HuBERT or WavLM model, or train a small one: python -m sb_ext.speech.pretrain --help"
         ) from error
+    _check_extractor(model.feature_extractor, source)
+    return model
+
+
+def _check_extractor(extractor, source):
+    where = f"speech_model: {source}: {PREPROCESSOR}"
+    if not isinstance(extractor, Wav2Vec2FeatureExtractor):
+        raise ValueError(f"{where} is of a {type(extractor).__name__}; copy the one that belongs to the model")
+    for key, rule in (("sampling_rate", COUNT), ("do_normalize", SWITCH)):
+        value = getattr(extractor, key)
+        if not rule.holds(value):
+            raise ValueError(f"{where}: {key}: expected {rule.words}, received {value!r}")
 
 
 def _check_files(folder):
@@ -102,6 +124,6 @@ def _check_files(folder):
     missing = [name for name, there in {**needed, "weights (*.safetensors or *.bin)": weights}.items() if not there]
     if missing:
         raise FileNotFoundError(
-            f"source: {folder} holds no {missing[0]}; copy it there from where the model comes from"
+            f"speech_model: {folder} holds no {missing[0]}; copy it there from where the model comes from"
             + (" (it says the sample rate and whether waveforms are normalised)" if missing[0] == PREPROCESSOR else "")
         )

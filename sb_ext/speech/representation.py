@@ -10,7 +10,7 @@ from torchaudio.functional import resample
 
 from sb_ext.speech.cache import RepresentationCache, fingerprint
 from sb_ext.speech.checkpoint import load_speech_model
-from sb_ext.values import check_choice
+from sb_ext.values import LAYER, POSITIVE, check_choice
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # As transformers' feature extractor.
@@ -56,7 +56,11 @@ class Representation(nn.Module):
     ):
         super().__init__()
         check_choice("precision", precision, PRECISIONS)
+        if not POSITIVE.holds(scale):
+            raise ValueError(f"scale: expected {POSITIVE.words}, received {scale!r}")
         weighted = isinstance(layer, (list, tuple))
+        if not LAYER.holds(list(layer) if weighted else layer):
+            raise ValueError(f"layer: expected {LAYER.words}, received {layer!r}")
         speech_model = load_speech_model(source, all_layers=weighted)
         self.config, extractor = speech_model.model.config, speech_model.feature_extractor
         self.sample_rate, self.scale, self.half = sample_rate, scale, precision == "fp16"
@@ -70,6 +74,7 @@ class Representation(nn.Module):
             _shorten(speech_model.model, layer)
         # In a tuple, modules are not registered.
         self._held = (speech_model.to(PRECISIONS[precision]).eval(),)
+        self._check_finite(source)
         about = (layer, precision, scale, sample_rate, self.normalize, self.model_rate, _settings(self.config))
         self.cache = RepresentationCache(cache_folder, fingerprint(speech_model, about)) if cache_folder else None
 
@@ -109,6 +114,17 @@ class Representation(nn.Module):
         if self.weights is None:
             return vectors
         return torch.tensordot(self.weights.to(vectors), vectors, 1)
+
+    @torch.no_grad()
+    def _check_finite(self, source):
+        """What a damaged file gives would be known only by a training that takes no step."""
+        needed = math.ceil(2 * self.receptive_field * self.sample_rate / self.model_rate)
+        noise = torch.rand(1, needed, generator=torch.Generator().manual_seed(0))
+        if not self(noise).isfinite().all():
+            raise ValueError(
+                f"speech_model: what {source} gives is not finite; its file is damaged, get it anew, or its precision "
+                "does not suffice, set it to fp32"
+            )
 
     def _check_rate(self):
         rate = self.sample_rate
@@ -153,7 +169,7 @@ def _settings(config):
 def _shorten(model, layer):
     """Take away the blocks behind ``layer``, so that nobody computes them."""
     depth = len(model.encoder.layers)
-    if isinstance(layer, bool) or not (isinstance(layer, int) and -1 <= layer <= depth):
+    if not -1 <= layer <= depth:
         raise ValueError(f"layer: expected 0 to {depth}, -1 for the model's output, or {depth + 1} weights: {layer!r}")
     if layer >= 0:
         del model.encoder.layers[layer:]

@@ -253,6 +253,12 @@ def test_wrong_settings():
         WeightedSum(0, 0)
     with pytest.raises(ValueError, match="WeightedSum: .* received -1"):
         WeightedSum(-1)
+    with pytest.raises(ValueError, match="weight: expected a number of at least 0, received -3"):
+        WeightedSum(weight=-3)
+    with pytest.raises(ValueError, match="margin: expected a number of at least 0, received -0.1"):
+        Triplet(margin=-0.1)
+    with pytest.raises(ValueError, match="basic_weight: expected a number of at least 0, received nan"):
+        PerceptualLoss(Frames(), Triplet(), basic_weight=float("nan"))
     one = torch.randn(2, 1, 80)
     with pytest.raises(ValueError, match=r"one source .* \[2, 1, 80\]"):
         PerceptualLoss(Frames(), Triplet())(torch.zeros(2), [one], one, torch.ones(2, dtype=torch.bool))

@@ -153,6 +153,15 @@ def test_cache_tells_settings_apart_that_the_weights_do_not_show(checkpoint, tmp
     assert len(os.listdir(tmp_path / "cache")) == 2
 
 
+def test_a_file_that_was_cut_short_is_written_again(checkpoint, tmp_path):
+    representation, signals = Representation(checkpoint(), cache_folder=str(tmp_path)), waves()
+    expected = representation.of_targets(signals)
+    for path, size in zip(tmp_path.glob("*/*/*.npy"), (0, 50, 130), strict=False):
+        path.write_bytes(path.read_bytes()[:size])
+    torch.testing.assert_close(representation.of_targets(signals), expected)
+    assert all(np.load(path).ndim == 2 for path in tmp_path.glob("*/*/*.npy"))
+
+
 def test_cache_stops_when_full_and_says_when_in_vain(checkpoint, tmp_path, caplog):
     representation = Representation(checkpoint(), cache_folder=str(tmp_path))
     representation.cache.room = 3 * representation(waves(1)).nbytes + 1
@@ -179,12 +188,20 @@ def remove(name):
     return lambda folder: os.unlink(folder / name)
 
 
-def rewrite(**changes):
+def rewrite(name="config.json", **changes):
     def spoil(folder):
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(config | changes))
+        config = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(config | changes))
 
     return spoil
+
+
+def not_finite(folder):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    state["encoder.layers.1.layer_norm.weight"][0] = float("nan")
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
 
 
 def without_weights(folder):
@@ -205,6 +222,12 @@ def without_weights(folder):
         (lambda folder: (folder / "model.safetensors").write_bytes(b"text"), "loaded pretrain"),
         (rewrite(hidden_size=32), "loaded"),
         (rewrite(num_hidden_layers=4), "loaded 16 weights encoder.layers.3"),
+        (rewrite(num_hidden_layers=2), "loaded num_hidden_layers encoder.layers.2"),
+        (not_finite, "not finite damaged"),
+        (rewrite("preprocessor_config.json", sampling_rate=0), "sampling_rate whole 0"),
+        (rewrite("preprocessor_config.json", sampling_rate="16000"), "sampling_rate whole '16000'"),
+        (rewrite("preprocessor_config.json", do_normalize="false"), "do_normalize True 'false'"),
+        (rewrite("preprocessor_config.json", feature_extractor_type="WhisperFeatureExtractor"), "WhisperFeature"),
         (without_weights, "loaded 2 weights layers.1.attention.k_proj"),
         (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "bert waveforms"),
         (lambda folder: (folder / "config.json").write_text("{"), "loaded"),
@@ -213,20 +236,24 @@ def without_weights(folder):
 def test_wrong_checkpoints(checkpoint, tmp_path, spoil, words):
     with pytest.raises((ValueError, FileNotFoundError)) as error:
         Representation(spoilt(checkpoint(), tmp_path, spoil))
-    assert all(word in str(error.value) for word in ["source:", "spoilt", *words.split()]), str(error.value)
+    assert all(word in str(error.value) for word in ["speech_model:", "spoilt", *words.split()]), str(error.value)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"source": "./nowhere"}, "source: ./nowhere folder"),
-        ({"source": "nobody/nothing"}, "source: nobody/nothing pretrain"),
+        ({"source": "./nowhere"}, "speech_model: ./nowhere folder"),
+        ({"source": "nobody/nothing"}, "speech_model: nobody/nothing pretrain"),
         ({"precision": "half"}, "precision: fp16 'half'"),
         ({"sample_rate": 11127}, "sample_rate: 16000 11127"),
         ({"sample_rate": 0}, "sample_rate: 16000 0"),
         ({"layer": 4}, "layer: 3 -1 4"),
         ({"layer": "last"}, "layer: 'last'"),
+        ({"layer": True}, "layer: True"),
         ({"layer": [1.0, 2.0]}, "layer: 4 3 2"),
+        ({"layer": [0.0, 0, 0, 0]}, "layer: zero"),
+        ({"layer": ["a", 1, 1, 1]}, "layer: 'a'"),
+        ({"scale": 0}, "scale: 0"),
         ({"segment_seconds": 0.001}, "segment_seconds: 16 40"),
         ({"segment_seconds": 0.001, "sample_rate": 8000}, "segment_seconds: 8 20"),
         ({"cache_folder": "/dev/null/cache"}, "cache_folder: /dev/null/cache"),
