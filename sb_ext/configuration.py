@@ -156,8 +156,11 @@ def load_weights(module, source, key="pretrained", part="", sample_rate=None):
     """
     try:
         model = SourceSeparation.from_hparams(source, run_opts={"device": "cpu"})
-        trained = model.mods["separator"].get_submodule(part)
-    except (OSError, ValueError, AttributeError) as error:
+        whole = model.mods["separator"]
+        if part not in dict(whole.named_modules()):
+            raise ValueError(f"it is a {type(whole).__name__}, which holds no {part}")
+        trained = whole.get_submodule(part)
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{key}: no model can be loaded from {source} ({str(error).splitlines()[0]}); "
             f"set --{key} to an output folder, a model folder or a hub name"
@@ -167,12 +170,14 @@ def load_weights(module, source, key="pretrained", part="", sample_rate=None):
         raise ValueError(f"{key}: {source} was trained at {rates[0]} Hz, this recipe's sample_rate is {rates[1]} there")
     trained = trained.state_dict()
     there, here = ({name: list(value.shape) for name, value in own.items()} for own in (trained, module.state_dict()))
-    differing = [name for name in {**here, **there} if there.get(name) != here.get(name)]
+    every = {**here, **there}
+    differing = [name for name in every if there.get(name) != here.get(name)]
     if differing:
         first = differing[0]
         raise ValueError(
             f"{key}: the model in {source} is built in another way than this recipe's: {len(differing)} of "
-            f"{len(here)} weights differ, first {first}: {there.get(first)} there, {here.get(first)} here; "
+            f"{len(every)} weights differ, first {first}: {there.get(first, 'none')} there, "
+            f"{here.get(first, 'none')} here; "
             f"set the separator's keys as in its hyperparams.yaml, or another --{key}"
         )
     module.load_state_dict(trained)

@@ -74,7 +74,7 @@ def run_command(command, prepare):
     logger.info("Data: %s; %s", stores["description"], _sizes(stores))
 
     if hparams.get("pretrained"):
-        load_weights(hparams["separator"]["model"], hparams["pretrained"])
+        load_weights(hparams["separator"]["model"], hparams["pretrained"], sample_rate=hparams["sample_rate"])
         logger.info("Starting from the weights in %s", hparams["pretrained"])
     elif is_throwaway(command.run_opts) or not has_checkpoint(hparams["output_folder"]):
         for part in [*parts, *hparams.get("trained_parts", [])]:

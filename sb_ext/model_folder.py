@@ -89,6 +89,31 @@ def _is_block(tag):
     return issubclass(found, (torch.nn.Module, Pretrainer)) or f"{found.__module__}.".startswith(BLOCKS)
 
 
+def read_state(path):
+    """Name to tensor, of a file that may hold tensors and nothing else; ValueError where it is no such file."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except Exception as error:  # a damaged pickle may raise anything; torch's words end with advice to run it
+        raise ValueError(
+            f"{path}: is not loaded, since it is damaged or holds more than tensors, which could run code "
+            f"({_short(str(error).partition('In PyTorch 2.6')[0])}); get it anew, or write it with "
+            "torch.save(model.state_dict(), ...)"
+        ) from None
+    if not (isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())):
+        raise ValueError(f"{path}: expected names and tensors, as of torch.save(model.state_dict(), ...)")
+    check_finite(state, path)
+    return hook_on_loading_state_dict_checkpoint(state)
+
+
+def check_finite(state, where):
+    """ValueError naming the first of some weights that is not finite."""
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{where}: {name} is not finite; the file is damaged, or its training has diverged")
+
+
 def load_weights(module, path):
     """Give a module the weights in a file, which may hold tensors and nothing else.
 
@@ -103,18 +128,7 @@ def load_weights(module, path):
         If the file is no file of weights, or does not fit the module.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle may raise anything
-        raise ValueError(
-            f"{path}: is not loaded, since it is damaged or holds more than tensors, which could run code "
-            f"({_short(error)}); get it anew, or write it with torch.save(model.state_dict(), ...)"
-        ) from None
-    if not isinstance(state, dict):
-        raise ValueError(f"{path}: expected names and tensors, as of torch.save(model.state_dict(), ...)")
-    try:
-        module.load_state_dict(hook_on_loading_state_dict_checkpoint(state))
+        module.load_state_dict(read_state(path))
     except RuntimeError as error:
         raise ValueError(
             f"{path}: does not fit the hyperparams.yaml beside it ({_short(error)}); "

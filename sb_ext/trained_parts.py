@@ -1,11 +1,11 @@
 """Parts of a model that were trained before it: where their weights come from."""
 
 import logging
+import textwrap
 from pathlib import Path
 
-import torch
-
 from sb_ext.configuration import load_weights
+from sb_ext.model_folder import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +66,16 @@ class TrainedPart:
 
     def _load_file(self):
         try:
-            state = torch.load(self.source, map_location="cpu", weights_only=True)
             # What torch.nn.DataParallel puts before every name.
-            self.module.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
-        except Exception as error:  # a damaged file may raise anything
-            reason = " ".join(str(error).split())[:300]
+            state = {name.removeprefix("module."): value for name, value in read_state(self.source).items()}
+            inside = {name: value for name, value in state.items() if name.startswith(f"{self.part}.")}
+            self.module.load_state_dict(
+                {name.removeprefix(f"{self.part}."): value for name, value in inside.items()}
+                if self.part and inside
+                else state
+            )
+        except (RuntimeError, ValueError) as error:
+            reason = textwrap.shorten(str(error), 300, placeholder=" ...")
             raise ValueError(
                 f"{self.key}: {self.source} holds no weights of this recipe's model ({reason}); "
                 "set the model's keys as they were in its training, or give another file"

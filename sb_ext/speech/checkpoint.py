@@ -86,14 +86,14 @@ def load_speech_model(source, all_layers=False):
     -------
     >>> load_speech_model("./nowhere")
     Traceback (most recent call last):
-    FileNotFoundError: speech_model: there is no folder ./nowhere; give a folder that holds a speech model, or a hub name
+    FileNotFoundError: speech_model: there is no folder ./nowhere; give the folder of a speech model, or a hub name
     """
     source = os.path.expanduser(str(source))
     if os.path.isdir(source):
         _check_files(Path(source))
     elif source[:1] in "./~" or source.count("/") > 1:
         raise FileNotFoundError(
-            f"speech_model: there is no folder {source}; give a folder that holds a speech model, or a hub name"
+            f"speech_model: there is no folder {source}; give the folder of a speech model, or a hub name"
         )
     try:
         model = SpeechModel(source, all_layers)

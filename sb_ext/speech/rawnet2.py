@@ -193,7 +193,8 @@ class RawNet2(nn.Module):
     def _load_from_state_dict(self, state_dict, prefix, *arguments):
         own = {name: state_dict.pop(name) for name in list(state_dict) if name.startswith(prefix)}
         own = translated({name.removeprefix(prefix): value for name, value in own.items()})
-        if "block1.0.bn1.weight" not in own and self.block1[0].bn1 is not None and own:
+        first = "block1.0.conv1.weight" in own and "block1.0.bn1.weight" not in own
+        if first and self.block1[0].bn1 is not None:
             raise ValueError(
                 "preactivate: these weights are of RawNet2's first public version, whose blocks do without a norm at "
                 "their entry; set preactivate: False"
