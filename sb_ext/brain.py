@@ -8,6 +8,8 @@ import torch
 import yaml
 from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, register_checkpoint_hooks
 from speechbrain.utils.distributed import ddp_all_reduce, if_main_process, is_distributed_initialized
+from torch.nn import BatchNorm1d
+from torch.nn.parallel import DistributedDataParallel
 
 from sb_ext.assignment import best_permutation, reorder
 from sb_ext.evaluation.averages import Averages
@@ -127,6 +129,11 @@ class SeparationBrain(sb.Brain):
         seconds = time.perf_counter() - self.stage_began
         if stage == sb.Stage.TRAIN:
             stats = self.averages.over_ranks().means()
+            if stats.get("nonfinite") == 1:
+                raise ValueError(
+                    f"loss: not finite for any training mixture of epoch {epoch}, so that no step was taken; look at "
+                    "the data and at the weights that were loaded, or lower --learning_rate"
+                )
             wait = stats.pop("data_wait", 0.0) * self.averages.count("data_wait") / seconds
             loss = stats.pop("loss", float("nan"))
             self.train_stats = {"loss": loss, **stats, "data_wait": wait, "seconds": seconds}
@@ -158,6 +165,18 @@ class SeparationBrain(sb.Brain):
     def trainable(self):
         """Whether there is anything to train."""
         return any(parameter.requires_grad for parameter in self.modules.parameters())
+
+    def _wrap_distributed(self):
+        """As in SpeechBrain; but on CPUs, where torch cannot join batch norms' statistics, each rank keeps its own."""
+        if not self.distributed_launch or self.device_type != "cpu":
+            super()._wrap_distributed()
+            return
+        for name, module in self.modules.items():
+            if any(parameter.requires_grad for parameter in module.parameters()):
+                if any(isinstance(part, BatchNorm1d) and part.training for part in module.modules()):
+                    logger.warning("Batch norms take the statistics of each rank's own rows: CPUs cannot join them")
+                wrapped = DistributedDataParallel(module, find_unused_parameters=self.find_unused_parameters)
+                self.modules[name] = wrapped
 
     def init_optimizers(self):
         """Nothing to optimise in an oracle."""

@@ -159,6 +159,9 @@ class Separator(nn.Module):
     chooses_count = False
     """Whether it can give any number of sources; it is then asked for as many as a test's mixture has."""
 
+    separates = True
+    """Whether what it gives is sources; a speaker encoder, trained in a separator's place, gives embeddings."""
+
     def forward(self, mixture, *, oracle=None, num_sources=None, layers=False):
         """Separate ``mixture [B, T]``.
 
@@ -183,6 +186,9 @@ class Separator(nn.Module):
         """How many sources it finds in each ``mixture [B, T]``: ``[B]``, int64; of those that choose their number."""
         raise NotImplementedError
 
+    def check_training(self, layers):
+        """Raise ValueError where training, with or without ``layers``, would not reach all that is to be trained."""
+
     def check_count(self, num_sources):
         """Raise ValueError for a number of sources that it cannot give although it chooses; most can give any."""
 
@@ -198,7 +204,11 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def prepare(self, separator):
-        """Make room for what is kept of the separator (a copy, say), before checkpoints are read; most keep nothing."""
+        """Make room for what is kept of the separator (a copy, say), before checkpoints are read; most keep nothing.
+
+        Raises ValueError where the separator cannot be trained in this way.
+        """
+        separator.check_training(layers=False)
 
     def on_validation(self, stats, epoch):
         """Hear the validation figures of an epoch; objectives that change their ways by them override this."""

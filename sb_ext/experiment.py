@@ -1,6 +1,7 @@
 """The visible flow of every ``train.py``: read, prepare, train, test, report."""
 
 import logging
+import sys
 
 import ruamel.yaml
 import speechbrain as sb
@@ -29,6 +30,18 @@ from sb_ext.recipe_file import read_recipe
 from sb_ext.recorder import Recorder, record_start
 
 logger = logging.getLogger(__name__)
+
+
+def main(prepare):
+    """As ``run``, for the words of the command line; what is wrong with these or with a file is said in one line.
+
+    Where there is an output folder already, the traceback is in its ``log.txt``; other errors keep theirs.
+    """
+    try:
+        run(sys.argv[1:], prepare)
+    except (ValueError, OSError) as error:
+        logger.debug("Stopped by an error", exc_info=True)
+        raise SystemExit(f"{sys.argv[0]}: {error}") from None
 
 
 def run(argv, prepare):

@@ -1,8 +1,10 @@
 """A trained model as a small folder of its own: what separating needs, and nothing of the training."""
 
+import filecmp
 import io
 import os
 import shutil
+from pathlib import Path
 
 import ruamel.yaml
 
@@ -44,10 +46,14 @@ def export_model(output_folder, select_by, folder=None):
     folder = folder or os.path.join(output_folder, "model")
     checkpoint = _best_checkpoint(os.path.join(output_folder, "save"), select_by)
     os.makedirs(folder, exist_ok=True)
-    weights = os.path.join(folder, "separator.ckpt")
-    with whole_file(weights) as temporary:
-        shutil.copyfile(os.path.join(checkpoint, "separator.ckpt"), temporary)
-    write_text(os.path.join(folder, "hyperparams.yaml"), _model_yaml(os.path.join(output_folder, "hyperparams.yaml")))
+    # What is there already is left alone: others may read it now, or nobody may write there.
+    trained, weights = (os.path.join(place, "separator.ckpt") for place in (checkpoint, folder))
+    if not (os.path.isfile(weights) and filecmp.cmp(trained, weights, shallow=False)):
+        with whole_file(weights) as temporary:
+            shutil.copyfile(trained, temporary)
+    text, path = _model_yaml(os.path.join(output_folder, "hyperparams.yaml")), Path(folder, "hyperparams.yaml")
+    if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+        write_text(path, text)
     return folder
 
 

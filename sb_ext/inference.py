@@ -212,6 +212,9 @@ def load_separator(source, device=None, trust=False):
         In Hz.
     """
     model = SourceSeparation.from_hparams(source, trust=trust, run_opts={"device": device} if device else None)
+    if "separator" in model.mods and not getattr(model.mods["separator"], "separates", True):
+        kind = type(model.mods["separator"]).__name__
+        raise ValueError(f"{source}: holds a {kind}, which gives embeddings and no sources; give a separator's folder")
     shortest = 0
     if "separator" not in model.mods:
         from speechbrain.inference.separation import SepformerSeparation

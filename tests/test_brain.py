@@ -172,6 +172,14 @@ def test_accumulation_steps_when_any_of_its_batches_kept_a_row(make_batch):
     assert shares(brain).ne(before).all()
 
 
+def test_an_epoch_without_a_finite_loss_ends_the_training(make_batch):
+    """Its checkpoint would be that of an untrained model, its figures zeros that look like perfect ones."""
+    batch, brain = make_batch(size=4), make_brain(Scripted(spoilt=[0, 1, 2, 3]))
+    fit(brain, batch, batch)
+    with pytest.raises(ValueError, match="loss: not finite for any training mixture of epoch 1"):
+        brain.on_stage_end(sb.Stage.TRAIN, None, 1)
+
+
 LOSS = NegSNR(30)
 OBJECTIVES = [PIT(LOSS), MixPIT(LOSS), MixIT(LOSS), MixCycle(MixPIT(LOSS), LOSS, switch=AfterEpochs(0))]
 

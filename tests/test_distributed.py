@@ -184,6 +184,31 @@ def test_a_recipe_gives_on_two_ranks_what_it_gives_on_one(corpora, tmp_path):
     assert [row["id"] for row in two] == [row["id"] for row in one]
 
 
+class Normed(Masking):
+    """Separates as it does, of a mixture that went through a batch norm."""
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.norm = torch.nn.BatchNorm1d(1)
+
+    def forward(self, mixture, **options):
+        return super().forward(self.norm(mixture.unsqueeze(1)).squeeze(1), **options)
+
+
+def test_each_rank_norms_its_own_rows_on_cpus(make_batch, tmp_path):
+    """Where torch cannot join their statistics, and SpeechBrain's way is refused."""
+
+    def separator():
+        torch.manual_seed(0)
+        return Normed(LearnedFilterbank(8), TemporalConvNet(8, 2, 4, 6, num_layers=2, num_stacks=1))
+
+    parts = [make_batch(size=3, seed=rank) for rank in range(2)]
+    alone = [steps(separator(), PIT(NegSNR(30)), [part])[1][0] for part in parts]
+    together = on_ranks(tmp_path, separator(), PIT(NegSNR(30)), [[part] for part in parts])
+    expected = [(one + two) / 2 for one, two in zip(*alone, strict=True)]
+    torch.testing.assert_close(together[1][0], expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_two_ranks_are_resumed(corpora, tmp_path):
     words = ["--batch_size", "2", "--warmup_epochs", "1", "--teacher", "!new:sb_ext.objectives.teacher.AveragedTeacher"]

@@ -1,9 +1,7 @@
 """Train a separator on recordings without references: ``python train.py hparams/mixcycle.yaml [--key value …]``."""
 
-import sys
-
 from sb_ext.data.recipes import prepare_recordings
-from sb_ext.experiment import run
+from sb_ext.experiment import main
 
 if __name__ == "__main__":
-    run(sys.argv[1:], prepare_recordings)
+    main(prepare_recordings)

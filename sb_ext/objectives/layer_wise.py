@@ -6,6 +6,8 @@ from torch import nn
 class LastLayer(nn.Module):
     """The final estimate alone."""
 
+    needs_layers = False
+
     def estimates(self, separator, mixture):
         """``mixture [B, T]`` to a tuple of estimates ``[B, E, T]``, the final one last."""
         return (separator(mixture).sources,)
@@ -31,6 +33,8 @@ class LayerWise(nn.Module):
     >>> LayerWise().combine([torch.tensor([2.0]), torch.tensor([4.0])]).item()
     2.5
     """
+
+    needs_layers = True
 
     def estimates(self, separator, mixture):
         """As LastLayer's, one a block; ValueError where the separator has fewer than two."""

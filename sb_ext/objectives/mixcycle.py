@@ -61,7 +61,8 @@ class MixCycle(Objective):
         return LossReport(loss, self._audible(targets, mixture), {"cycle": 1.0})
 
     def prepare(self, separator):
-        """Let warm-up and teacher make room for copies."""
+        """Let warm-up and teacher make room for copies; see Objective."""
+        super().prepare(separator)
         self.warmup.prepare(separator)
         self.teacher.prepare(separator)
 

@@ -52,6 +52,10 @@ class PIT(Objective):
         self.layers = LastLayer() if layers is None else layers
         self.memory = memory
 
+    def prepare(self, separator):
+        """See Objective."""
+        separator.check_training(self.layers.needs_layers)
+
     def forward(self, separator, batch, epoch):
         """See Objective."""
         return self.compare(separator, batch.mixture, require_sources(batch, self), batch.ids, epoch)

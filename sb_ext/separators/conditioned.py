@@ -81,7 +81,8 @@ class Conditioned(Separator):
 
     def forward(self, mixture, *, oracle=None, num_sources=None, layers=False):
         """See Separator."""
-        self._check_reach(layers)
+        if torch.is_grad_enabled() and self.training:
+            self.check_training(layers)
         with torch.no_grad() if self.freeze_basic else contextlib.nullcontext():
             first = self.basic(mixture, oracle=oracle, num_sources=num_sources).sources
         passes = self.num_passes if self.training else self.inference_passes
@@ -100,12 +101,12 @@ class Conditioned(Separator):
         """What is decoded, of the stack's result ``[B, C, F, L]`` and the mixture's ``code [B, 1, F, L]``."""
         return masks * code
 
-    def _check_reach(self, layers):
-        lost = torch.is_grad_enabled() and self.training and not (layers or self.embedding.gradient)
-        if lost and not self.freeze_basic:
+    def check_training(self, layers):
+        """See Separator."""
+        if not (self.freeze_basic or layers or self.embedding.gradient):
             raise ValueError(
-                "freeze_basic: False trains the basic separator, but no gradient would reach it; set layers of the "
-                "objective to sb_ext.objectives.layer_wise.LayerWise, or gradient of the embedding to True"
+                "freeze_basic: False trains the basic separator, but no gradient would reach it; set --layers "
+                "'!new:sb_ext.objectives.layer_wise.LayerWise', or --separator '{model: {embedding: {gradient: True}}}'"
             )
 
 

@@ -73,6 +73,8 @@ class SpeakerIdentifier(Separator):
     (torch.Size([2, 1, 6]), torch.Size([2, 4]))
     """
 
+    separates = False
+
     def __init__(self, encoder, head):
         super().__init__()
         self.encoder, self.head = encoder, head

@@ -10,7 +10,7 @@ from sb_ext.command import parse
 from sb_ext.data.recipes import prepare_librimix
 from sb_ext.data.speakers import prepare_speakers
 from sb_ext.experiment import run
-from sb_ext.inference import SourceSeparation
+from sb_ext.inference import SourceSeparation, load_separator
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -75,6 +75,22 @@ def test_the_stages_go_into_a_model_of_its_own(stages, tmp_path):
     assert tested.modules.separator.inference_passes == 2
 
 
+def test_a_speaker_encoder_separates_nothing(stages):
+    with pytest.raises(ValueError, match="rawnet2: holds a SpeakerIdentifier, which gives embeddings and no sources"):
+        load_separator(str(stages["--speaker_weights"]))
+
+
+def test_reading_a_stage_leaves_its_model_alone(stages):
+    """Others may read it at the same time, and it may lie where nobody may write."""
+    files = list((stages["--basic_weights"] / "model").iterdir())
+    before = {path: path.stat() for path in files}
+    load_separator(str(stages["--basic_weights"]))
+    assert len(files) == 2 and {path: path.stat() for path in files} == before
+    files[0].write_bytes(b"cut")
+    load_separator(str(stages["--basic_weights"]))
+    assert files[0].stat().st_size == before[files[0]].st_size
+
+
 def test_all_is_trained_together(corpora, tmp_path):
     layers = "!new:sb_ext.objectives.layer_wise.LayerWise"
     brain = train("conditioning_two_passes", tmp_path, "--freeze_basic", "False", "--layers", layers)
@@ -106,6 +122,7 @@ def test_another_encoder_by_one_line(name, corpora, tmp_path):
         ),
         ("{speaker: {cells: 9}}", "speaker_weights: the model in .* is built in another way.*rawnet2.yaml"),
         ("{basic: {bottleneck: 12}}", "basic_weights: the model in .* is built in another way.*convtasnet.yaml"),
+        ("{model: {freeze_basic: False}}", "freeze_basic: False .* --layers '!new:.*LayerWise', or --separator"),
         ("{second: {embedding_size: 7}}", "FiLM expects embeddings of 7 numbers, the speaker encoder gives 6"),
     ],
 )
