@@ -1,5 +1,6 @@
 """Utterances of single speakers, for training and testing speaker encoders."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from sb_ext.data.recordings import Recordings
 from sb_ext.data.speech_folder import find_splits
 from sb_ext.data.store import MixtureStore, TextColumn
 from sb_ext.values import check_choice
+
+logger = logging.getLogger(__name__)
 
 
 class SpeakerUtterances(MixtureStore):
@@ -84,10 +87,13 @@ def prepare_speakers(hparams):
     Raises
     ------
     ValueError
-        If there is no such split, a file is faulty, or there are more training speakers than ``num_classes``.
+        If there is no such split, a file is faulty, there are more training speakers than ``num_classes``, or batches
+        of one, which batch norms do not take.
     FileNotFoundError
         If the folder is missing.
     """
+    if hparams.get("batch_size") == 1:
+        raise ValueError("batch_size: batch norms need two utterances or more, received 1; set --batch_size to more")
     cache, folder = corpora_folder(hparams["corpora_folder"]), hparams["librispeech_folder"]
     description = f"utterances of {Path(folder).name}" if folder else ""
     if not folder:
@@ -95,11 +101,18 @@ def prepare_speakers(hparams):
         folder = embedded_speech(cache, hparams["corpus"])
         description = f"utterances of the {embedded_in_words(hparams['corpus'])}"
     seconds = max(hparams["segment_seconds"] or 0, hparams["valid_segment_seconds"] or 0)
-    least, made = round(seconds * hparams["sample_rate"]), {}
+    least, made, heard = round(seconds * hparams["sample_rate"]), {}, {}
     for part in ("train", "valid", "test"):
         store = _utterances(hparams, cache, Path(folder), f"{part}_split")
         speakers = [name.split("/")[0] for name in store.ids]
+        heard[part] = set(speakers)
         made[part] = SpeakerUtterances(store, speakers, halve=part != "train", least=least)
+    for part in ("valid", "test"):
+        if known := heard[part] & heard["train"]:
+            words = (
+                "%s_split: %d of %d speakers are the training's too: its equal error rate is not one of unseen speakers"
+            )
+            logger.warning(words, part, len(known), len(heard[part]))
     found = made["train"].num_speakers
     if found > hparams["num_classes"]:
         raise ValueError(

@@ -228,7 +228,7 @@ def parse(argv=None):
     parser.add_argument("--seconds", type=_seconds, default=2.0, help="of each crop")
     parser.add_argument("--sample_rate", type=int, choices=(8000, 16000), default=16000, help="of the separators")
     parser.add_argument("--learning_rate", type=float, default=1e-3)
-    parser.add_argument("--hidden", type=_count, default=128, help="width of the context network, a multiple of 8")
+    parser.add_argument("--hidden", type=_width, default=128, help="width of the context network, a multiple of 8")
     parser.add_argument("--blocks", type=_count, default=3, help="its depth")
     parser.add_argument("--channels", type=_count, default=64, help="of each convolution of the encoder")
     parser.add_argument("--clusters", type=_count, default=64, help="of MFCC frames, to be told apart")
@@ -241,6 +241,12 @@ def parse(argv=None):
 def _count(text):
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return int(text)
+
+
+def _width(text):
+    if _count(text) % 8:
+        raise argparse.ArgumentTypeError(f"expected a multiple of 8, received {text!r}")
     return int(text)
 
 

@@ -140,7 +140,7 @@ class RawNet2(nn.Module):
         overlap=11810, preactivate=True,
     ):  # fmt: skip
         super().__init__()
-        _check(num_samples, kernel_size, overlap)
+        _check(num_samples, widths, kernel_size, overlap)
         self.sample_rate, self.num_samples, self.num_outputs = sample_rate, num_samples, num_outputs
         self.overlap = overlap
         narrow, wide = widths
@@ -229,7 +229,9 @@ def _bend(features):
     return nn.functional.leaky_relu(features, SLOPE)
 
 
-def _check(num_samples, kernel_size, overlap):
+def _check(num_samples, widths, kernel_size, overlap):
+    if len(widths) != 2:
+        raise ValueError(f"widths: expected two, of the first layers and of the others, received {list(widths)}")
     if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size: expected an odd number of samples, received {kernel_size}")
     least = 3**7 + kernel_size - 1

@@ -84,6 +84,19 @@ def test_too_many_speakers_for_the_classes(folder):
         prepare_speakers(hparams(folder, num_classes=1))
 
 
+def test_batches_of_one_are_refused(folder):
+    with pytest.raises(ValueError, match="batch_size: batch norms need two utterances or more, received 1"):
+        prepare_speakers(hparams(folder, batch_size=1))
+
+
+def test_known_speakers_in_a_validation_are_said(folder, caplog):
+    (folder / "Speech/dev-clean/17").rename(folder / "Speech/dev-clean/18")
+    for speaker in ("4", "17"):
+        (folder / "Speech/test-clean" / speaker).rename(folder / "Speech/test-clean" / f"9{speaker}")
+    prepare_speakers(hparams(folder, pack=False))
+    assert "valid_split: 1 of 2 speakers are the training's too" in caplog.text and "test_split" not in caplog.text
+
+
 def test_an_unknown_split_is_named(folder):
     with pytest.raises(ValueError, match="valid_split: expected one of .*dev-clean.*did you mean 'dev-clean'"):
         prepare_speakers(hparams(folder, valid_split="dev-cleen"))

@@ -149,7 +149,7 @@ def test_weights_of_the_first_version_are_refused_by_the_second():
         small().load_state_dict(public_state(small(preactivate=False), first_version=True))
 
 
-@pytest.mark.parametrize("key, value", [("kernel_size", 30), ("num_samples", 2200), ("overlap", 2700)])
+@pytest.mark.parametrize("key, value", [("kernel_size", 30), ("num_samples", 2200), ("overlap", 2700), ("widths", [4])])
 def test_what_cannot_be_is_named(key, value):
     with pytest.raises(ValueError, match=f"^{key}: "):
         RawNet2(**{**SMALL, key: value})
