@@ -9,6 +9,9 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 logger = logging.getLogger(__name__)
 
+# Most objectives keep nothing, which is no news at every checkpoint.
+logging.getLogger("speechbrain.utils.checkpoints").addFilter(lambda record: "empty state_dict" not in str(record.msg))
+
 # SpeechBrain sees checkpoints by the beginning of their names: behind this they are hidden from it.
 HIDDEN = "."
 

@@ -61,7 +61,7 @@ class Conditioned(Separator):
         if stack.embedding_size != embedding.num_outputs:
             raise ValueError(
                 f"embedding_size: FiLM expects embeddings of {stack.embedding_size} numbers, the speaker encoder gives "
-                f"{embedding.num_outputs}; set the stack's embedding_size to {embedding.num_outputs}"
+                f"{embedding.num_outputs}; set --separator '{{second: {{embedding_size: {embedding.num_outputs}}}}}'"
             )
         if stack.num_inputs != filterbank.num_bins:
             raise ValueError(
