@@ -1,10 +1,13 @@
 """Speaker conditioning (Sun et al. 2022): first estimates tell who speaks, and that guides a second separation."""
 
 import contextlib
+import logging
 
 import torch
 
 from sb_ext.contracts import Separation, Separator
+
+logger = logging.getLogger(__name__)
 
 
 class Conditioned(Separator):
@@ -82,7 +85,7 @@ class Conditioned(Separator):
     def forward(self, mixture, *, oracle=None, num_sources=None, layers=False):
         """See Separator."""
         if torch.is_grad_enabled() and self.training:
-            self.check_training(layers)
+            self._check_reach(layers)
         with torch.no_grad() if self.freeze_basic else contextlib.nullcontext():
             first = self.basic(mixture, oracle=oracle, num_sources=num_sources).sources
         passes = self.num_passes if self.training else self.inference_passes
@@ -102,7 +105,18 @@ class Conditioned(Separator):
         return masks * code
 
     def check_training(self, layers):
-        """See Separator."""
+        """See Separator; warns of passes that are not trained for themselves."""
+        self._check_reach(layers)
+        if self.num_passes > 1 and not layers:
+            # Both estimates of an untrained pass are the mixture, of which both embeddings are then, and so the last
+            # pass cannot tell its outputs apart: the best it can do is the mixture, which is where it stays.
+            logger.warning(
+                "num_passes: only the last of %d passes is trained, which learned nothing where it was tried; "
+                "set --layers '!new:sb_ext.objectives.layer_wise.LayerWise'",
+                self.num_passes,
+            )
+
+    def _check_reach(self, layers):
         if not (self.freeze_basic or layers or self.embedding.gradient):
             raise ValueError(
                 "freeze_basic: False trains the basic separator, but no gradient would reach it; set --layers "

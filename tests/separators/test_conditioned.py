@@ -136,11 +136,18 @@ def test_a_gradient_through_the_encoder_trains_the_basic_separator(make_batch):
 
 def test_training_that_would_not_reach_the_basic_separator_is_refused(make_batch):
     model, mixture = separator(freeze_basic=False).train(), torch.randn(1, 900)
-    with pytest.raises(ValueError, match="freeze_basic: False .* no gradient would reach it; set layers"):
+    with pytest.raises(ValueError, match="freeze_basic: False .* no gradient would reach it; set --layers"):
         model(mixture)
     with torch.no_grad():
         model(mixture)
     model.eval()(mixture)
+
+
+@pytest.mark.parametrize("layers, warned", [(None, True), (LayerWise(), False)])
+def test_passes_that_are_not_trained_for_themselves_are_said(layers, warned, caplog):
+    PIT(NegSISDR(), layers=layers).prepare(separator(num_passes=2))
+    PIT(NegSISDR(), layers=layers).prepare(separator())
+    assert caplog.text.count("num_passes: only the last of 2 passes is trained") == warned
 
 
 @pytest.mark.parametrize(
