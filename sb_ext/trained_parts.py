@@ -32,6 +32,7 @@ class TrainedPart:
 
     Example
     -------
+    >>> import torch
     >>> TrainedPart("basic", torch.nn.Linear(2, 2), "nowhere/at/all", "train.py pit.yaml").load()
     Traceback (most recent call last):
     ValueError: basic: no model can be loaded from nowhere/at/all (nowhere/at/all: no such folder; expected an output folder, a model folder or a hub name); set --basic to an output folder, a model folder or a hub name; train it with the same --budget by `train.py pit.yaml`, or say --basic random to start from nothing

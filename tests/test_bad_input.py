@@ -284,10 +284,10 @@ def test_with_nothing_wrong_training_begins(line, root):
 
 
 @pytest.mark.parametrize("folder, spoil, line, says", [
-    ("LibriMix", nothing, "hparams/pit.yaml --batch_size abc", "ValueError: batch_size: expected a whole number"),
-    ("REAL-M", cut(OWN), f"hparams/mixcycle.yaml --budget tiny {RECORDED}", f"ValueError: ROOT/{OWN}: cannot be read"),
+    ("LibriMix", nothing, "hparams/pit.yaml --batch_size abc", "batch_size: expected a whole number"),
+    ("REAL-M", cut(OWN), f"hparams/mixcycle.yaml --budget tiny {RECORDED}", f"ROOT/{OWN}: cannot be read"),
 ])  # fmt: skip
-def test_the_last_line_of_the_command_is_the_message(folder, spoil, line, says, root):
+def test_the_command_says_it_in_one_line(folder, spoil, line, says, root):
     spoil(root)
     words = f"{line} --output_folder ROOT/out --corpora_folder ROOT/cache".replace("ROOT", str(root)).split()
     done = subprocess.run(
@@ -295,5 +295,5 @@ def test_the_last_line_of_the_command_is_the_message(folder, spoil, line, says, 
         env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith(says.replace("ROOT", str(root)))
-    assert done.stdout.count("Traceback") == 1
+    assert done.stdout.splitlines()[-1].startswith(f"train.py: {says}".replace("ROOT", str(root)))
+    assert "Traceback" not in done.stdout

@@ -55,7 +55,7 @@ def test_any_recipe_takes_it_from_the_command_line(corpora, checkpoint, tmp_path
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--speech_model", "./nowhere"], "source: ./nowhere"),
+        (["--speech_model", "./nowhere"], "speech_model: ./nowhere"),
         (["--segment_seconds", "0.005"], "segment_seconds: 80 samples 400"),
         (["--representation", "{precision: half}"], "precision: fp16 'half'"),
         (["--representation", "{precison: fp16}"], "precison precision"),
