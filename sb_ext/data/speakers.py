@@ -109,9 +109,7 @@ def prepare_speakers(hparams):
         made[part] = SpeakerUtterances(store, speakers, halve=part != "train", least=least)
     for part in ("valid", "test"):
         if known := heard[part] & heard["train"]:
-            words = (
-                "%s_split: %d of %d speakers are the training's too: its equal error rate is not one of unseen speakers"
-            )
+            words = "%s_split: %d of %d speakers are the training's too; its equal error rate is not one of unseen ones"
             logger.warning(words, part, len(known), len(heard[part]))
     found = made["train"].num_speakers
     if found > hparams["num_classes"]:

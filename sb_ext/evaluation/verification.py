@@ -14,8 +14,7 @@ class EqualErrorRate(Evaluation):
     """Speaker verification by cosine, on trial pairs drawn from the items of a validation or a test.
 
     Gives ``eer`` and ``verified``, 1 - ``eer``, by which to choose checkpoints; NaN where there is no pair of one kind,
-    or an embedding is not finite. Under DDP each rank draws from its share at
-    validation.
+    or an embedding is not finite. Under DDP each rank draws from its share at validation.
 
     Arguments
     ---------
