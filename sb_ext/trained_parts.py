@@ -68,16 +68,16 @@ class TrainedPart:
     def _load_file(self):
         try:
             # What torch.nn.DataParallel puts before every name.
-            state = {name.removeprefix("module."): value for name, value in read_state(self.source).items()}
-            inside = {name: value for name, value in state.items() if name.startswith(f"{self.part}.")}
-            self.module.load_state_dict(
-                {name.removeprefix(f"{self.part}."): value for name, value in inside.items()}
-                if self.part and inside
-                else state
-            )
+            state, prefix = _without("module.", read_state(self.source)), f"{self.part}."
+            inside = {name: value for name, value in state.items() if name.startswith(prefix)}
+            self.module.load_state_dict(_without(prefix, inside or state))
         except (RuntimeError, ValueError) as error:
             reason = textwrap.shorten(str(error), 300, placeholder=" ...")
             raise ValueError(
                 f"{self.key}: {self.source} holds no weights of this recipe's model ({reason}); "
                 "set the model's keys as they were in its training, or give another file"
             ) from None
+
+
+def _without(prefix, state):
+    return {name.removeprefix(prefix): value for name, value in state.items()}

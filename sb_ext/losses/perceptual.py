@@ -6,7 +6,7 @@ from speechbrain.utils.distributed import ddp_all_reduce
 from torch import nn
 
 from sb_ext.objectives.layer_wise import LastLayer
-from sb_ext.values import check_choice, not_negative
+from sb_ext.values import RATE, check_choice, not_negative
 
 # Below any distance that a model gives for different signals.
 EPS = 1e-9
@@ -71,7 +71,7 @@ class WeightedSum:
     """
 
     def __init__(self, positive=100.0, negative=0.001, weight=1.0):
-        if min(positive, negative) < 0 or not positive + negative:
+        if not (RATE.holds(positive) and RATE.holds(negative) and positive + negative):
             raise ValueError(
                 f"WeightedSum: expected weights of 0 or more, one of them above, received {positive} and {negative}"
             )

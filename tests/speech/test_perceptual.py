@@ -253,6 +253,8 @@ def test_wrong_settings():
         WeightedSum(0, 0)
     with pytest.raises(ValueError, match="WeightedSum: .* received -1"):
         WeightedSum(-1)
+    with pytest.raises(ValueError, match="WeightedSum: .* received nan"):
+        WeightedSum(float("nan"))
     with pytest.raises(ValueError, match="weight: expected a number of at least 0, received -3"):
         WeightedSum(weight=-3)
     with pytest.raises(ValueError, match="margin: expected a number of at least 0, received -0.1"):
